@@ -1,0 +1,74 @@
+//! The card at the end: where everything is, who may log in, and three commands to paste.
+
+use std::fmt::Write;
+
+use serde_json::{Value, json};
+
+use crate::embedded::Endpoints;
+
+/// The commands, with what each shows.
+pub(crate) fn commands(at: &Endpoints) -> [(&'static str, String); 3] {
+    let ca = at.ca.display();
+    let secret = at.credentials.secret("demo-service-client");
+    let issuer = at.issuer.as_str().trim_end_matches('/');
+    let kms = at.kms.as_str().trim_end_matches('/');
+    let web = at.credentials.secret("demo-confidential-client");
+    [
+        ("the issuer's metadata", format!("curl --silent --cacert '{ca}' {issuer}/.well-known/openid-configuration")),
+        (
+            "an access token",
+            format!(
+                "curl --silent --cacert '{ca}' --user 'demo-service-client:{secret}' --data grant_type=client_credentials {issuer}/oauth2/v1/token"
+            ),
+        ),
+        (
+            "the tenant's keys",
+            format!(
+                "curl --silent --cacert '{ca}' --header \"Authorization: Bearer $(curl --silent --cacert '{ca}' --user 'demo-confidential-client:{web}' --data grant_type=client_credentials {issuer}/oauth2/v1/token | sed 's/.*\"access_token\":\"\\([^\"]*\\)\".*/\\1/')\" {kms}/api/v1/keys"
+            ),
+        ),
+    ]
+}
+
+/// The card as JSON.
+pub(crate) fn json(at: &Endpoints) -> Value {
+    let commands: Vec<Value> =
+        commands(at).iter().map(|(what, line)| json!({"shows": what, "command": line})).collect();
+    json!({
+        "issuer": at.issuer.as_str().trim_end_matches('/'),
+        "kms": at.kms.as_str().trim_end_matches('/'),
+        "ca_bundle": at.ca,
+        "users": at.credentials.users,
+        "clients": at.credentials.clients,
+        "commands": commands,
+    })
+}
+
+/// The card as text.
+pub(crate) fn text(at: &Endpoints) -> String {
+    let mut card = String::new();
+    let mut line = |text: String| {
+        let _ = writeln!(card, "{text}");
+    };
+    line(format!("  Identity   {}", at.issuer.as_str().trim_end_matches('/')));
+    line(format!("  KMS        {}", at.kms.as_str().trim_end_matches('/')));
+    line(format!("  CA bundle  {}", at.ca.display()));
+    line(format!("  Files      {}", at.folder.display()));
+    line(String::new());
+    line("  Users".to_owned());
+    for user in &at.credentials.users {
+        line(format!("    {:<8} {:<34} {}", user.tenant, user.username, user.password));
+    }
+    line("  Clients".to_owned());
+    for client in &at.credentials.clients {
+        let secret = if client.secret.is_empty() { "(public, PKCE)" } else { &client.secret };
+        line(format!("    {:<8} {:<34} {secret}", client.tenant, client.client_id));
+    }
+    line(String::new());
+    line("  To paste".to_owned());
+    for (what, command) in commands(at) {
+        line(format!("    # {what}"));
+        line(format!("    {command}"));
+    }
+    card
+}

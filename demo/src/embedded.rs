@@ -1,0 +1,223 @@
+//! Both servers in this process: a chain made on the spot, SQLite files, free loopback ports.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use identity::seed::DemoCredentials;
+use keyrealm_barrier::UnsealKey;
+use keyrealm_base::{Clock, SharedClock, SharedRandom, SystemClock};
+use keyrealm_crypto::SystemRandom;
+use keyrealm_http::Sockets;
+use keyrealm_http::client::{ClientOptions, HttpsClient};
+use keyrealm_pki::{CaChain, ChainSpec, LeafSpec, LeafUsage, NameConstraints, NameStyle};
+use keyrealm_registry::Registrar;
+use keyrealm_store::Database;
+use keyrealm_tls::{
+    Identity, IdentityFiles, ReloadingIdentity, TrustBundle, client_config, read_private, write_private, write_public,
+};
+use tempfile::TempDir;
+use url::Url;
+
+use crate::cli::Cli;
+
+/// Where everything is, and who may log in.
+pub(crate) struct Endpoints {
+    /// Identity's issuer.
+    pub(crate) issuer: Url,
+    /// The KMS.
+    pub(crate) kms: Url,
+    /// The admin listeners.
+    pub(crate) admin: [(&'static str, Url); 2],
+    /// The CA bundle.
+    pub(crate) ca: PathBuf,
+    /// The folder.
+    pub(crate) folder: PathBuf,
+    /// Users and clients.
+    pub(crate) credentials: DemoCredentials,
+    /// Trusts the bundle.
+    pub(crate) client: HttpsClient,
+    /// Trusts the bundle and shows a client certificate.
+    pub(crate) operator: HttpsClient,
+}
+
+/// The running servers.
+pub(crate) struct Embedded {
+    /// Where everything is.
+    pub(crate) endpoints: Endpoints,
+    identity: identity::Running,
+    kms: kms::Running,
+    database: Arc<Database>,
+    temporary: Option<TempDir>,
+}
+
+impl Embedded {
+    /// Starts both servers.
+    ///
+    /// # Errors
+    /// When a folder, a port or a server cannot be had.
+    pub(crate) async fn start(cli: &Cli) -> Result<Self> {
+        let temporary = if cli.data_dir.is_some() {
+            None
+        } else {
+            Some(tempfile::Builder::new().prefix("keyrealm-demo-").tempdir()?)
+        };
+        let folder = match (&cli.data_dir, &temporary) {
+            (Some(folder), _) => std::path::absolute(folder)?,
+            (None, Some(folder)) => folder.path().to_owned(),
+            (None, None) => std::env::temp_dir(),
+        };
+        fs::create_dir_all(&folder).with_context(|| format!("cannot make the folder {}", folder.display()))?;
+        let (clock, random): (SharedClock, SharedRandom) = (Arc::new(SystemClock), Arc::new(SystemRandom));
+        let data = folder.join("data");
+        let database = Database::open_sqlite(&data, None)?;
+        let port = |given: Option<u16>, kept: u16| given.unwrap_or(if cli.data_dir.is_some() { kept } else { 0 });
+        let listen = |port: u16| format!("127.0.0.1:{port}");
+        let identity_sockets = Sockets::bind(&listen(port(cli.identity_port, 8082)), &listen(0), &listen(0)).await?;
+        let kms_sockets = Sockets::bind(&listen(port(cli.kms_port, 8081)), &listen(0), &listen(0)).await?;
+        let (identity_at, kms_at) = (identity_sockets.addresses()?, kms_sockets.addresses()?);
+        let chain = chain(&folder)?;
+        for service in ["identity", "kms", "operator"] {
+            issue(&chain, &folder, service)?;
+        }
+        let registrar = Registrar::new(Arc::clone(&database), Arc::clone(&clock), Arc::clone(&random));
+        registrar.ensure_deployment("").await?;
+        let credentials = declare(cli, &folder, &database, &registrar).await?;
+
+        let local = |port: u16| format!("https://localhost:{port}");
+        let (issuer, audience) = (local(identity_at.public.port()), local(kms_at.public.port()));
+        let mut config = identity::Config::default();
+        config.server.public_url.clone_from(&issuer);
+        config.tokens.audience.clone_from(&audience);
+        (config.tls.certificate, config.tls.key, config.tls.ca) = tls_files(&folder, "identity");
+        config.database.folder.clone_from(&data);
+        config.barrier.unseal_key_file = unseal_key(&folder, "identity")?;
+        let deps = identity::Deps {
+            database: Arc::clone(&database),
+            clock: Arc::clone(&clock),
+            random: Arc::clone(&random),
+            sockets: identity_sockets,
+        };
+        let identity = identity::Server::start(config, deps).await.context("cannot start Identity")?;
+
+        let mut config = kms::Config::default();
+        config.server.public_url.clone_from(&audience);
+        (config.tls.certificate, config.tls.key, config.tls.ca) = tls_files(&folder, "kms");
+        config.database.folder.clone_from(&data);
+        config.barrier.unseal_key_file = unseal_key(&folder, "kms")?;
+        // Between the services mTLS is the rule: the key set is read from the listener that demands a certificate.
+        let jwks_url = format!("{}/oauth2/v1/jwks", local(identity_at.mtls.port())).parse()?;
+        config.auth.issuers = vec![kms::Issuer { issuer: issuer.clone(), jwks_url }];
+        let deps = kms::Deps {
+            database: Arc::clone(&database),
+            clock,
+            random,
+            sockets: kms_sockets,
+            client: ClientOptions::default(),
+        };
+        let kms = kms::Server::start(config, deps).await.context("cannot start the KMS")?;
+
+        let (client, operator) = clients(&folder)?;
+        let admin =
+            [("identity", local(identity_at.admin.port()).parse()?), ("kms", local(kms_at.admin.port()).parse()?)];
+        let ca = folder.join("ca.pem");
+        let endpoints = Endpoints {
+            issuer: issuer.parse()?,
+            kms: audience.parse()?,
+            admin,
+            ca,
+            folder,
+            credentials,
+            client,
+            operator,
+        };
+        Ok(Self { endpoints, identity, kms, database, temporary })
+    }
+
+    /// Stops both; temporary files go.
+    pub(crate) async fn stop(self) {
+        self.kms.shutdown().await;
+        self.identity.shutdown().await;
+        self.database.close().await;
+        drop(self.temporary);
+    }
+
+    /// Whether the files go when it stops.
+    #[must_use]
+    pub(crate) fn is_temporary(&self) -> bool {
+        self.temporary.is_some()
+    }
+}
+
+/// The chain of the folder, made when there is none.
+fn chain(folder: &Path) -> Result<CaChain> {
+    let (certificates, key) = (folder.join("ca-chain.pem"), folder.join("ca-key.pem"));
+    if key.exists() {
+        let key = read_private(&key)?;
+        let key = std::str::from_utf8(key.expose()).context("ca-key.pem is no text")?;
+        return Ok(CaChain::from_pem(&fs::read_to_string(&certificates)?, key)?);
+    }
+    let constraints = NameConstraints {
+        dns: vec!["localhost".to_owned(), "keyrealm.demo.local".to_owned()],
+        ip: vec![("127.0.0.0".parse()?, 8), ("::1".parse()?, 128)],
+    };
+    let style = NameStyle::Fqdn { prefix: "keyrealm.demo.local".to_owned() };
+    let chain = CaChain::generate(&ChainSpec { constraints, ..ChainSpec::new(style) }, &SystemClock, &SystemRandom)?;
+    write_public(&folder.join("ca.pem"), chain.trust_bundle_pem().as_bytes())?;
+    write_public(&certificates, chain.certificates_pem().as_bytes())?;
+    // The key last: only with it the chain counts as made.
+    write_private(&key, chain.issuing_key_pem().as_bytes())?;
+    Ok(chain)
+}
+
+fn issue(chain: &CaChain, folder: &Path, service: &str) -> Result<()> {
+    let spec = LeafSpec::new(format!("{service}.keyrealm.demo.local"), LeafUsage::ServerAndClient).and_loopback();
+    let leaf = chain.issue_leaf(&spec, &SystemClock, &SystemRandom)?;
+    let (certificate, key, _) = tls_files(folder, service);
+    write_private(&key, leaf.key_pem.as_bytes())?;
+    write_public(&certificate, leaf.chain_pem.as_bytes())?;
+    Ok(())
+}
+
+fn tls_files(folder: &Path, service: &str) -> (PathBuf, PathBuf, PathBuf) {
+    (folder.join(format!("{service}.pem")), folder.join(format!("{service}-key.pem")), folder.join("ca.pem"))
+}
+
+fn unseal_key(folder: &Path, product: &str) -> Result<PathBuf> {
+    let path = folder.join(format!("{product}-unseal.key"));
+    if !path.exists() {
+        write_private(&path, UnsealKey::generate(&SystemRandom).expose())?;
+    }
+    Ok(path)
+}
+
+fn clients(folder: &Path) -> Result<(HttpsClient, HttpsClient)> {
+    let (certificate, key, ca) = tls_files(folder, "operator");
+    let trust = TrustBundle::from_file(&ca)?;
+    let identity = Identity::from_files(&IdentityFiles { certificate, key }, &trust, SystemClock.now())?;
+    let plain = HttpsClient::new(&client_config(&trust, None)?, ClientOptions::default());
+    let operator = client_config(&trust, Some(&ReloadingIdentity::new(identity)))?;
+    Ok((plain, HttpsClient::new(&operator, ClientOptions::default())))
+}
+
+/// Declares the demo's objects, unless the folder has them already: then their passwords stay.
+async fn declare(cli: &Cli, folder: &Path, database: &Database, registrar: &Registrar) -> Result<DemoCredentials> {
+    let path = folder.join("credentials.json");
+    if cli.reset_demo {
+        for (slug, _) in identity::seed::DEMO_TENANTS {
+            registrar.delete_tenant(slug).await?;
+        }
+    }
+    if identity::seed::is_declared(database, registrar).await? {
+        let text = read_private(&path)?;
+        return serde_json::from_slice(text.expose()).with_context(|| format!("{} cannot be read", path.display()));
+    }
+    let credentials =
+        if cli.demo_password { DemoCredentials::documented() } else { DemoCredentials::generate(&SystemRandom) };
+    // Before the rows: passwords that nobody knows would be of no use.
+    write_private(&path, serde_json::to_string_pretty(&credentials)?.as_bytes())?;
+    identity::seed::declare_demo(registrar, &credentials, &SystemRandom).await?;
+    kms::seed::declare_demo(registrar).await?;
+    Ok(credentials)
+}

@@ -1,0 +1,139 @@
+//! `GET` and `POST /oidc/v1/login`.
+
+use axum::Extension;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use http::{HeaderMap, StatusCode, Uri, header};
+use keyrealm_base::ObjectId;
+use keyrealm_crypto::SecretBytes;
+use keyrealm_crypto::password::PasswordHash;
+use keyrealm_http::Peer;
+use keyrealm_http::extract::Form;
+use keyrealm_jose::b64;
+use keyrealm_store::StoreError;
+use std::time::Duration;
+
+use super::{cookies, flow};
+use crate::app::{App, Shared};
+use crate::handle::Handle;
+use crate::pages;
+use crate::storage::sessions::{self, Session};
+use crate::storage::{interactions, users};
+
+/// The log-in form.
+#[utoipa::path(get, path = "/oidc/v1/login", tag = "pages", params(("request_id" = String, Query)),
+    responses((status = 200, description = "The form"), (status = 400, description = "The log-in is over")))]
+pub(crate) async fn page(State(app): State<Shared>, headers: HeaderMap, uri: Uri) -> Response {
+    let Ok(query) = Form::parse(uri.query().unwrap_or_default().as_bytes()) else { return flow::gone() };
+    match flow::interaction(&app, query.get("request_id").unwrap_or_default()).await {
+        Ok(Some((handle, interaction, client))) => {
+            let user = interaction.request.login_hint.unwrap_or_default();
+            show(&app, &headers, &handle, client.spec.shown_name(), &client.tenant_name, &user, None)
+        }
+        Ok(None) => flow::gone(),
+        Err(error) => flow::failed(&error),
+    }
+}
+
+fn show(
+    app: &App,
+    headers: &HeaderMap,
+    handle: &Handle,
+    client: &str,
+    tenant: &str,
+    user: &str,
+    problem: Option<(StatusCode, &str)>,
+) -> Response {
+    let (browser, fresh) = match cookies::get(headers, cookies::BROWSER) {
+        Some(browser) => (browser.to_owned(), false),
+        None => (b64::encode(app.random.bytes::<32>()), true),
+    };
+    let token = cookies::form_token(&browser, handle.text());
+    let status = problem.map_or(StatusCode::OK, |(status, _)| status);
+    let mut response = pages::login(status, client, tenant, user, handle.text(), &token, problem.map(|(_, text)| text));
+    if fresh {
+        cookies::set(response.headers_mut(), cookies::BROWSER, &browser);
+    }
+    response
+}
+
+/// Checks name and password.
+#[utoipa::path(post, path = "/oidc/v1/login", tag = "pages",
+    request_body(content = String, content_type = "application/x-www-form-urlencoded", description = "request_id, form_token, username, password"),
+    responses((status = 303, description = "On to consent or the client"), (status = 401, description = "The form again"), (status = 403, description = "Another browser's form"), (status = 429, description = "Too many tries")))]
+pub(crate) async fn submit(
+    State(app): State<Shared>,
+    Extension(peer): Extension<Peer>,
+    headers: HeaderMap,
+    form: Form,
+) -> Response {
+    let request_id = form.get("request_id").unwrap_or_default();
+    if !cookies::is_own_form(&headers, request_id, form.get("form_token").unwrap_or_default()) {
+        return flow::foreign_form();
+    }
+    match log_in(&app, &peer, &headers, &form, request_id).await {
+        Ok(response) => response,
+        Err(error) => flow::failed(&error),
+    }
+}
+
+async fn log_in(
+    app: &Shared,
+    peer: &Peer,
+    headers: &HeaderMap,
+    form: &Form,
+    request_id: &str,
+) -> Result<Response, StoreError> {
+    let Some((handle, interaction, client)) = flow::interaction(app, request_id).await? else {
+        return Ok(flow::gone());
+    };
+    let name = form.get("username").unwrap_or_default();
+    let again = |status, text: &str| {
+        show(app, headers, &handle, client.spec.shown_name(), &client.tenant_name, name, Some((status, text)))
+    };
+    if name.len() > 100 {
+        return Ok(again(StatusCode::UNAUTHORIZED, WRONG));
+    }
+    let (tenant, now, address) = (client.tenant, app.clock.now(), flow::address(peer));
+    if let Some(wait) = app.throttle.wait(tenant, name, address, now) {
+        let seconds = wait.as_secs().max(1).to_string();
+        let text = format!("Too many tries. Wait {seconds} s and try again.");
+        let mut response = again(StatusCode::TOO_MANY_REQUESTS, &text);
+        if let Ok(value) = http::HeaderValue::from_str(&seconds) {
+            response.headers_mut().insert(header::RETRY_AFTER, value);
+        }
+        return Ok(response);
+    }
+    let user = users::by_name(&mut app.read(tenant).await?, name).await?.filter(|user| user.spec.enabled);
+    // An unknown user costs the same time as a wrong password (TEN-20).
+    let stored = user.as_ref().and_then(|user| user.spec.password_hash.parse::<PasswordHash>().ok());
+    let hash = stored.unwrap_or_else(|| app.dummy.clone());
+    let password = SecretBytes::copy_of(form.get("password").unwrap_or_default().as_bytes());
+    let Ok(right) = app.passwords.verify(hash, password).await else {
+        return Ok(again(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "Too many people log in at the moment. Try again in a few seconds.",
+        ));
+    };
+    let Some(user) = user.filter(|_| right) else {
+        app.throttle.failed(tenant, name, address, now);
+        return Ok(again(StatusCode::UNAUTHORIZED, WRONG));
+    };
+    app.throttle.succeeded(tenant, name);
+
+    // A new session with a new id, whatever cookie the browser came with: nobody can have planted it.
+    let sid = ObjectId::new(app.clock.as_ref(), app.random.as_ref());
+    let session = Session { sid, user_id: user.id, auth_time: now };
+    let cookie = Handle::new(tenant, app.random.as_ref());
+    let mut tx = app.write(tenant).await?;
+    let expires = now.plus(Duration::from_secs(u64::from(app.lifetimes.session_seconds)));
+    sessions::insert(&mut tx, cookie.hash(), &session, expires).await?;
+    interactions::bind(&mut tx, handle.hash(), &sid.to_string()).await?;
+    tx.commit().await?;
+    let mut response =
+        flow::go_on(app, &client, &interaction.request, Some(&session), Some(&handle)).await?.into_response();
+    cookies::set(response.headers_mut(), cookies::SESSION, cookie.text());
+    Ok(response)
+}
+
+const WRONG: &str = "The user name or the password is wrong.";

@@ -1,0 +1,119 @@
+//! The realm's signing keys: ES256 for access tokens, RS256 for id_tokens. Made once, sealed, parsed once.
+
+use std::sync::Arc;
+
+use keyrealm_barrier::{Barrier, Record};
+use keyrealm_base::{ObjectId, SharedClock, SharedRandom};
+use keyrealm_crypto::CryptoError;
+use keyrealm_crypto::sign::{ES256, RS256, SignatureScheme, Signer};
+use keyrealm_jose::jwk::{JwkSet, JwkSetError, PublicJwk, VerifyingKeys};
+use keyrealm_jose::jws;
+use keyrealm_store::{Database, Product, StoreError};
+use serde_json::{Map, Value};
+
+use crate::storage::signing_keys;
+
+/// Why there are no signing keys.
+#[derive(Debug, thiserror::Error)]
+pub enum KeysError {
+    /// The database.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The barrier.
+    #[error(transparent)]
+    Barrier(#[from] keyrealm_barrier::BarrierError),
+    /// A row was changed.
+    #[error("the signing key of {0} failed its integrity check")]
+    Integrity(&'static str),
+    /// The library.
+    #[error(transparent)]
+    Crypto(#[from] CryptoError),
+    /// Our own key set.
+    #[error(transparent)]
+    Set(#[from] JwkSetError),
+}
+
+struct Key {
+    scheme: &'static SignatureScheme,
+    signer: Box<dyn Signer>,
+    kid: String,
+}
+
+/// The signing keys of this realm.
+pub(crate) struct SigningKeys {
+    access: Key,
+    id: Key,
+    /// The published key set, as it is served.
+    pub(crate) published: String,
+    /// The same, for verifying our own tokens.
+    pub(crate) verifying: VerifyingKeys,
+}
+
+impl SigningKeys {
+    /// Opens the keys, or makes them in a new realm.
+    pub(crate) async fn load(
+        database: &Database,
+        barrier: &Barrier,
+        clock: &SharedClock,
+        random: &SharedRandom,
+    ) -> Result<Arc<Self>, KeysError> {
+        let access = key(database, barrier, clock, random, &ES256).await?;
+        let id = key(database, barrier, clock, random, &RS256).await?;
+        let keys = [&access, &id].map(|key| PublicJwk::new(&key.kid, key.scheme, key.signer.public_key())).to_vec();
+        let published = serde_json::to_string(&JwkSet { keys }).unwrap_or_default();
+        let verifying = VerifyingKeys::parse(published.as_bytes())?;
+        Ok(Arc::new(Self { access, id, published, verifying }))
+    }
+
+    /// Signs an access token (RFC 9068, section 2.1).
+    pub(crate) fn sign_access(&self, claims: &Value) -> Result<String, CryptoError> {
+        sign(&self.access, "at+jwt", claims)
+    }
+
+    /// Signs an id_token.
+    pub(crate) fn sign_id(&self, claims: &Value) -> Result<String, CryptoError> {
+        sign(&self.id, "JWT", claims)
+    }
+}
+
+fn sign(key: &Key, typ: &str, claims: &Value) -> Result<String, CryptoError> {
+    let mut header = Map::new();
+    header.insert("typ".to_owned(), typ.into());
+    header.insert("kid".to_owned(), key.kid.as_str().into());
+    jws::sign(header, claims.to_string().as_bytes(), key.scheme, key.signer.as_ref())
+}
+
+async fn key(
+    database: &Database,
+    barrier: &Barrier,
+    clock: &SharedClock,
+    random: &SharedRandom,
+    scheme: &'static SignatureScheme,
+) -> Result<Key, KeysError> {
+    let sealer = barrier.realm().await?;
+    let mut tx = database.realm(Product::Identity).await?;
+    let mut found = signing_keys::get(&mut tx, scheme.name).await?;
+    drop(tx);
+    if found.is_none() {
+        let id = ObjectId::new(clock.as_ref(), random.as_ref());
+        // RSA takes long: not on an async thread, and outside any transaction.
+        let made = tokio::task::spawn_blocking(|| scheme.generate()).await;
+        let private = made.map_err(|_| CryptoError::Failed("key generation"))??;
+        let sealed = sealer.seal(&record(id.as_bytes(), scheme.name), &private)?;
+        let mut tx = database.realm(Product::Identity).await?;
+        signing_keys::insert(&mut tx, scheme.name, id, sealed).await?;
+        // Of two processes, the first one's key is everybody's.
+        found = signing_keys::get(&mut tx, scheme.name).await?;
+        tx.commit().await?;
+    }
+    let (id, sealed) = found.ok_or(StoreError::Column("sealed"))?;
+    let private =
+        sealer.open(&record(id.as_bytes(), scheme.name), &sealed).map_err(|_| KeysError::Integrity(scheme.name))?;
+    let signer = scheme.signer(&private)?;
+    let kid = keyrealm_jose::jwk::thumbprint(signer.public_key());
+    Ok(Key { scheme, signer, kid })
+}
+
+fn record<'a>(row: &'a [u8], algorithm: &'a str) -> Record<'a> {
+    Record { table: "signing_keys", row, version: 0, purpose: algorithm, metadata: &[], state_seq: 0 }
+}

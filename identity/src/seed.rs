@@ -1,0 +1,217 @@
+//! The demo's users and clients, as desired entries.
+
+use keyrealm_base::Random;
+use keyrealm_crypto::password::PasswordHash;
+use keyrealm_crypto::{SecretBytes, sha256_hex};
+use keyrealm_jose::b64;
+use keyrealm_registry::{Registrar, RegistryError, Tenant, desired};
+use keyrealm_store::{Database, Product};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+/// The demo's tenants: slug and name.
+pub const DEMO_TENANTS: [(&str, &str); 2] = [("demo-1", "Demo One"), ("demo-2", "Demo Two")];
+
+/// Where the demo's clients are sent back to.
+pub const REDIRECT_URI: &str = "http://localhost:3000/callback";
+/// Where the demo's clients are sent after a log-out.
+pub const LOGGED_OUT_URI: &str = "http://localhost:3000/logged-out";
+
+/// Tenant (by its place), name, role, documented password.
+const USERS: [(usize, &str, &str, &str); 4] = [
+    (0, "demo-admin", "tenant-admin", "demo-admin-password"),
+    (0, "demo-user", "user", "demo-user-password"),
+    (0, "demo-service", "service", "demo-service-password"),
+    (1, "demo-user-2", "tenant-admin", "demo-user-2-password"),
+];
+
+const WEB_SCOPES: &str = "openid profile email kms:read kms:write";
+const SERVICE_SCOPES: &str = "kms:encrypt kms:decrypt kms:sign kms:verify";
+
+struct ClientRow {
+    tenant: usize,
+    client_id: &'static str,
+    display_name: &'static str,
+    public: bool,
+    grants: &'static [&'static str],
+    scopes: &'static str,
+    secret: &'static str,
+}
+
+const CLIENTS: [ClientRow; 4] = [
+    ClientRow {
+        tenant: 0,
+        client_id: "demo-public-client",
+        display_name: "Demo app",
+        public: true,
+        grants: &["authorization_code", "refresh_token"],
+        scopes: "openid profile email",
+        secret: "",
+    },
+    ClientRow {
+        tenant: 0,
+        client_id: "demo-confidential-client",
+        display_name: "Demo web app",
+        public: false,
+        grants: &["authorization_code", "refresh_token", "client_credentials"],
+        scopes: WEB_SCOPES,
+        secret: "demo-client-secret",
+    },
+    ClientRow {
+        tenant: 0,
+        client_id: "demo-service-client",
+        display_name: "Demo service",
+        public: false,
+        grants: &["client_credentials"],
+        scopes: SERVICE_SCOPES,
+        secret: "service-secret",
+    },
+    ClientRow {
+        tenant: 1,
+        client_id: "demo-2.demo-confidential-client",
+        display_name: "Demo web app of the second tenant",
+        public: false,
+        grants: &["authorization_code", "refresh_token", "client_credentials"],
+        scopes: WEB_SCOPES,
+        secret: "demo-2-client-secret",
+    },
+];
+
+/// A user with the password in clear: for the card and the tests, never stored by the server.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct DemoUser {
+    /// The tenant's slug.
+    pub tenant: String,
+    /// The user name.
+    pub username: String,
+    /// The password.
+    pub password: String,
+}
+
+/// A client with the secret in clear.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct DemoClient {
+    /// The tenant's slug.
+    pub tenant: String,
+    /// The client id.
+    pub client_id: String,
+    /// The secret, empty for a public client.
+    pub secret: String,
+}
+
+/// All that the demo can log in with.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct DemoCredentials {
+    /// The users.
+    pub users: Vec<DemoUser>,
+    /// The clients.
+    pub clients: Vec<DemoClient>,
+}
+
+impl DemoCredentials {
+    /// Random passwords and secrets.
+    #[must_use]
+    pub fn generate(random: &dyn Random) -> Self {
+        Self::with(|_| b64::encode(random.bytes::<18>()))
+    }
+
+    /// The documented ones, known to everybody.
+    #[must_use]
+    pub fn documented() -> Self {
+        Self::with(str::to_owned)
+    }
+
+    fn with(secret: impl Fn(&str) -> String) -> Self {
+        let slug = |tenant: usize| DEMO_TENANTS.get(tenant).map_or("", |(slug, _)| slug).to_owned();
+        let users = USERS.iter().map(|(tenant, username, _, password)| DemoUser {
+            tenant: slug(*tenant),
+            username: (*username).to_owned(),
+            password: secret(password),
+        });
+        let clients = CLIENTS.iter().map(|row| DemoClient {
+            tenant: slug(row.tenant),
+            client_id: row.client_id.to_owned(),
+            secret: if row.public { String::new() } else { secret(row.secret) },
+        });
+        Self { users: users.collect(), clients: clients.collect() }
+    }
+
+    /// The password of a user.
+    #[must_use]
+    pub fn password(&self, username: &str) -> &str {
+        self.users.iter().find(|user| user.username == username).map_or("", |user| &user.password)
+    }
+
+    /// The secret of a client.
+    #[must_use]
+    pub fn secret(&self, client_id: &str) -> &str {
+        self.clients.iter().find(|client| client.client_id == client_id).map_or("", |client| &client.secret)
+    }
+}
+
+/// Whether the demo is declared already: then its passwords stay.
+///
+/// # Errors
+/// When the database fails.
+pub async fn is_declared(database: &Database, registrar: &Registrar) -> Result<bool, RegistryError> {
+    let mut entries = 0;
+    for (slug, name) in DEMO_TENANTS {
+        let tenant = registrar.ensure_tenant(slug, name).await?;
+        entries += desired::count(&mut database.control().await?, tenant.id, Product::Identity).await?;
+    }
+    Ok(entries > 0)
+}
+
+/// Declares the demo's tenants, users and clients. Nothing else is done: the reconciler makes them.
+///
+/// # Errors
+/// When the database fails.
+pub async fn declare_demo(
+    registrar: &Registrar,
+    credentials: &DemoCredentials,
+    random: &dyn Random,
+) -> Result<Vec<Tenant>, RegistryError> {
+    let mut tenants = Vec::new();
+    for (place, (slug, name)) in DEMO_TENANTS.iter().enumerate() {
+        let tenant = registrar.ensure_tenant(slug, name).await?;
+        let users = USERS.iter().filter(|(own, ..)| *own == place).map(|row| user(row, credentials, random));
+        let clients = CLIENTS.iter().filter(|row| row.tenant == place).map(|row| client(row, credentials));
+        registrar.declare(tenant.id, Product::Identity, users.chain(clients).collect::<Vec<_>>()).await?;
+        tenants.push(tenant);
+    }
+    Ok(tenants)
+}
+
+fn user(
+    row: &(usize, &str, &str, &str),
+    credentials: &DemoCredentials,
+    random: &dyn Random,
+) -> (&'static str, String, Value) {
+    let (_, name, role, _) = row;
+    let password = SecretBytes::copy_of(credentials.password(name).as_bytes());
+    let spec = json!({
+        "email": format!("{}@demo.local", name.trim_start_matches("demo-")),
+        "display_name": name.replace('-', " "),
+        "password_hash": PasswordHash::create(&password, random).to_string(),
+        "roles": [role],
+        "enabled": true,
+    });
+    ("user", (*name).to_owned(), spec)
+}
+
+fn client(row: &ClientRow, credentials: &DemoCredentials) -> (&'static str, String, Value) {
+    let code = row.grants.contains(&"authorization_code");
+    let secrets: Vec<String> =
+        if row.public { Vec::new() } else { vec![sha256_hex(credentials.secret(row.client_id).as_bytes())] };
+    let spec = json!({
+        "client_id": row.client_id,
+        "display_name": row.display_name,
+        "type": if row.public { "public" } else { "confidential" },
+        "secret_sha256": secrets,
+        "redirect_uris": if code { vec![REDIRECT_URI] } else { vec![] },
+        "post_logout_redirect_uris": if code { vec![LOGGED_OUT_URI] } else { vec![] },
+        "grants": row.grants,
+        "scopes": row.scopes,
+    });
+    ("client", row.client_id.to_owned(), spec)
+}

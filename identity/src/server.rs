@@ -1,0 +1,226 @@
+//! Starting and stopping the identity server.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::routing::get;
+use keyrealm_auth::{RevocationList, follow_revocations};
+use keyrealm_barrier::{Barrier, BarrierError, UnsealKey, UnsealKeyError};
+use keyrealm_base::{InstanceId, SharedClock, SharedRandom, Timestamp};
+use keyrealm_config::ConfigError;
+use keyrealm_crypto::password::{PasswordHash, PasswordPool, PasswordPoolError};
+use keyrealm_http::{
+    Addresses, Check, Health, Limits, Routers, Serving, Sockets, Standard, health_router, problem_docs, standard,
+};
+use keyrealm_registry::{Instance, Registrar, RegistryError, heartbeat, instances, observed};
+use keyrealm_store::{Database, Product, Space, StoreError};
+use keyrealm_tls::{IdentityFiles, ReloadingIdentity, TlsError, TrustBundle, Watch, read_private};
+use tokio::task::JoinSet;
+
+use crate::app::App;
+use crate::config::Config;
+use crate::directory::Directory;
+use crate::keys::{KeysError, SigningKeys};
+use crate::reconcile::Reconciler;
+use crate::throttle::Throttle;
+use crate::{endpoints, openapi, storage};
+
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+const GRACE: Duration = Duration::from_secs(10);
+const REVOCATIONS_AGE: Duration = Duration::from_secs(30);
+/// Log-ins that may wait for a password thread.
+const PASSWORD_QUEUE: usize = 64;
+
+/// What the server is given.
+pub struct Deps {
+    /// Open; shared with the other product when both run in one process.
+    pub database: Arc<Database>,
+    /// The clock.
+    pub clock: SharedClock,
+    /// Randomness.
+    pub random: SharedRandom,
+    /// Bound already, so that their addresses are known.
+    pub sockets: Sockets,
+}
+
+/// Why the server does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The configuration.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// Certificates or files.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// The unseal key's file.
+    #[error("barrier.unseal_key_file: {0}")]
+    UnsealKey(#[from] UnsealKeyError),
+    /// The barrier.
+    #[error(transparent)]
+    Barrier(#[from] BarrierError),
+    /// The signing keys.
+    #[error(transparent)]
+    Keys(#[from] KeysError),
+    /// The registry.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+    /// The database.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The password threads.
+    #[error(transparent)]
+    Passwords(#[from] PasswordPoolError),
+    /// A socket.
+    #[error("cannot read a socket's address: {0}")]
+    Socket(#[from] std::io::Error),
+}
+
+/// The identity server.
+pub struct Server;
+
+/// A running identity server.
+pub struct Running {
+    addresses: Addresses,
+    instance: InstanceId,
+    database: Arc<Database>,
+    health: Health,
+    serving: Serving,
+    tasks: JoinSet<()>,
+    _watch: Watch,
+}
+
+impl Server {
+    /// Starts; when it returns, the server answers.
+    ///
+    /// # Errors
+    /// Whatever is missing or wrong, by name.
+    pub async fn start(config: Config, deps: Deps) -> Result<Running, StartError> {
+        config.check()?;
+        let Deps { database, clock, random, sockets } = deps;
+        let addresses = sockets.addresses()?;
+        let trust = TrustBundle::from_file(&config.tls.ca)?;
+        let files = IdentityFiles { certificate: config.tls.certificate.clone(), key: config.tls.key.clone() };
+        let (identity, watch) = ReloadingIdentity::watch(files, trust.clone(), Arc::clone(&clock))?;
+        let unseal = UnsealKey::parse(&read_private(&config.barrier.unseal_key_file)?)?;
+
+        let registrar = Registrar::new(Arc::clone(&database), Arc::clone(&clock), Arc::clone(&random));
+        let meta = registrar.ensure_deployment("").await?;
+        database.migrate(Space::Realm(Product::Identity), storage::REALM).await?;
+        let (own_clock, own_random) = (Arc::clone(&clock), Arc::clone(&random));
+        let own_database = Arc::clone(&database);
+        let product = Product::Identity;
+        let barrier =
+            Barrier::unseal(own_database, product, meta.deployment_id, &unseal, own_clock, own_random).await?;
+        let keys = SigningKeys::load(&database, &barrier, &clock, &random).await?;
+
+        let mut tasks = JoinSet::new();
+        let directory = Arc::new(Directory::new(Arc::clone(&database)));
+        tasks.spawn({
+            let (directory, notices) = (Arc::clone(&directory), database.notices());
+            async move { directory.epochs.follow(Product::Identity, notices, || directory.forget()).await }
+        });
+        let reconciler = Reconciler {
+            database: Arc::clone(&database),
+            directory: Arc::clone(&directory),
+            clock: Arc::clone(&clock),
+            random: Arc::clone(&random),
+        };
+        let notices = database.notices();
+        reconciler.once().await?;
+        tasks.spawn(reconciler.run(notices));
+        let revocations = Arc::new(RevocationList::new(REVOCATIONS_AGE));
+        tasks.spawn(follow_revocations(Arc::clone(&database), Arc::clone(&revocations), Arc::clone(&clock)).await?);
+
+        let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let app = Arc::new(App {
+            database: Arc::clone(&database),
+            clock: Arc::clone(&clock),
+            random: Arc::clone(&random),
+            issuer: config.server.public_url.clone(),
+            audience: config.tokens.audience.clone(),
+            lifetimes: config.tokens.clone(),
+            keys,
+            directory,
+            revocations,
+            passwords: PasswordPool::start(threads, PASSWORD_QUEUE)?,
+            dummy: PasswordHash::dummy(random.as_ref()),
+            throttle: Throttle::new(),
+        });
+        let health = Health::default();
+        health.set("database", Check::Ok);
+        tasks.spawn(watch_failures(Arc::clone(&database), health.clone()));
+        let (api, _) = endpoints::router().split_for_parts();
+        let api = api.with_state(app);
+        let shell = Standard { clock: Arc::clone(&clock), randomness: Arc::clone(&random), timeout: REQUEST_TIMEOUT };
+        let document = openapi::openapi();
+        let public = api
+            .clone()
+            .merge(problem_docs())
+            .route("/openapi.json", get(async move || ([("content-type", "application/json")], document.clone())));
+        let routers = Routers {
+            public: standard(public, shell.clone()),
+            mtls: standard(api, shell.clone()),
+            admin: health_router(health.clone(), Router::new(), shell),
+        };
+        let serving = sockets.serve(&identity, &trust, routers, Limits::default())?;
+
+        let instance = InstanceId::new(clock.as_ref(), random.as_ref());
+        let describe = {
+            let (health, identity, bundle) = (health.clone(), Arc::clone(&identity), trust.sha256().to_owned());
+            move || Instance {
+                id: instance,
+                product: Product::Identity.name().to_owned(),
+                ready: health.is_ready(),
+                chain_sha256: identity.current().chain_sha256().to_owned(),
+                bundle_sha256: bundle.clone(),
+                schema_version: storage::TENANT.last().map_or(0, |last| last.version),
+                heartbeat: Timestamp::default(),
+            }
+        };
+        tasks.spawn(heartbeat(Arc::clone(&database), clock, describe));
+        tracing::info!(issuer = config.server.public_url, public = %addresses.public, "identity serves");
+        Ok(Running { addresses, instance, database, health, serving, tasks, _watch: watch })
+    }
+}
+
+/// A declared object that cannot be made does not stop the others, but it shows.
+async fn watch_failures(database: Arc<Database>, health: Health) {
+    loop {
+        let failures = async { observed::failures(&mut database.control().await?, Product::Identity).await };
+        match failures.await {
+            Ok(failures) if failures.is_empty() => {
+                health.set("database", Check::Ok);
+                health.set("declared", Check::Ok);
+            }
+            Ok(failures) => health.set("declared", Check::Degraded(failures.join("; "))),
+            Err(error) => health.set("database", Check::Failed(error.to_string())),
+        }
+        tokio::time::sleep(Duration::from_secs(5)).await;
+    }
+}
+
+impl Running {
+    /// Where it listens.
+    #[must_use]
+    pub fn addresses(&self) -> Addresses {
+        self.addresses
+    }
+
+    /// Ends in order: not ready, no new connections, requests under way finish, the instance's row goes.
+    pub async fn shutdown(mut self) {
+        self.health.set("stopping", Check::Failed("the server is stopping".to_owned()));
+        if !self.serving.stop(GRACE).await {
+            tracing::warn!("requests were cut off after {} s", GRACE.as_secs());
+        }
+        self.tasks.shutdown().await;
+        let removed = async {
+            let mut tx = self.database.control().await?;
+            instances::remove(&mut tx, self.instance).await?;
+            tx.commit().await
+        };
+        if let Err(error) = removed.await {
+            tracing::warn!(%error, "cannot take out the instance's row");
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! `refresh_tokens`: rotated on each use, single use by one statement, revoked by family.
+
+use keyrealm_base::{ObjectId, Timestamp};
+use keyrealm_store::{Row, Sql, StoreError, Tx};
+
+/// What a refresh token stands for.
+#[derive(Clone)]
+pub(crate) struct RefreshToken {
+    pub(crate) family: ObjectId,
+    pub(crate) client_id: String,
+    pub(crate) user_id: ObjectId,
+    pub(crate) scope: String,
+    pub(crate) sid: ObjectId,
+    pub(crate) auth_time: Timestamp,
+    pub(crate) expires: Timestamp,
+}
+
+const COLUMNS: &str = "family, client_id, user_id, scope, sid, auth_time, expires";
+
+fn token(row: &Row) -> Result<RefreshToken, StoreError> {
+    Ok(RefreshToken {
+        family: row.get("family")?,
+        client_id: row.get("client_id")?,
+        user_id: row.get("user_id")?,
+        scope: row.get("scope")?,
+        sid: row.get("sid")?,
+        auth_time: row.get("auth_time")?,
+        expires: row.get("expires")?,
+    })
+}
+
+/// Stores a token; those that have expired are taken out.
+pub(crate) async fn insert(
+    tx: &mut Tx,
+    hash: [u8; 32],
+    token: &RefreshToken,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    tx.execute(Sql::new("DELETE FROM {s}refresh_tokens WHERE expires <= $1").bind(now)).await?;
+    let mut sql = Sql::new("INSERT INTO {s}refresh_tokens (hash, ");
+    sql.push(COLUMNS).push(") VALUES ($1, $2, $3, $4, $5, $6, $7, $8)");
+    let sql = sql.bind(hash).bind(token.family).bind(&token.client_id).bind(token.user_id).bind(&token.scope);
+    tx.execute(sql.bind(token.sid).bind(token.auth_time).bind(token.expires)).await.map(drop)
+}
+
+/// Uses a token and names its successor: of all who try, one gets it.
+pub(crate) async fn consume(
+    tx: &mut Tx,
+    hash: [u8; 32],
+    client_id: &str,
+    successor: [u8; 32],
+    now: Timestamp,
+) -> Result<Option<RefreshToken>, StoreError> {
+    let mut sql = Sql::new(
+        "UPDATE {s}refresh_tokens SET used_at = $1, successor = $2 WHERE hash = $3 AND client_id = $4 AND used_at IS NULL \
+         AND revoked_at IS NULL AND expires > $1 RETURNING ",
+    );
+    sql.push(COLUMNS);
+    tx.fetch_one(sql.bind(now).bind(successor).bind(hash).bind(client_id)).await?.as_ref().map(token).transpose()
+}
+
+/// A token that was used before.
+pub(crate) struct Used {
+    pub(crate) token: RefreshToken,
+    pub(crate) used_at: Timestamp,
+    pub(crate) revoked: bool,
+    pub(crate) successor: Vec<u8>,
+    /// Whether the token that it was exchanged for was used, too.
+    pub(crate) successor_used: bool,
+}
+
+pub(crate) async fn used(tx: &mut Tx, hash: [u8; 32], client_id: &str) -> Result<Option<Used>, StoreError> {
+    let sql = Sql::new(
+        "SELECT t.family, t.client_id, t.user_id, t.scope, t.sid, t.auth_time, t.expires, t.used_at, t.successor, \
+         t.revoked_at, n.used_at AS next_used FROM {s}refresh_tokens t LEFT JOIN {s}refresh_tokens n ON n.hash = t.successor \
+         WHERE t.hash = $1 AND t.client_id = $2 AND t.used_at IS NOT NULL",
+    );
+    let Some(row) = tx.fetch_one(sql.bind(hash).bind(client_id)).await? else { return Ok(None) };
+    let (revoked_at, next_used): (Option<i64>, Option<i64>) = (row.get("revoked_at")?, row.get("next_used")?);
+    Ok(Some(Used {
+        token: token(&row)?,
+        used_at: row.get("used_at")?,
+        revoked: revoked_at.is_some(),
+        successor: row.get("successor")?,
+        successor_used: next_used.is_some(),
+    }))
+}
+
+/// Gives a used token another successor, if it still has `before` and that one was not used: one caller gets it.
+pub(crate) async fn replace_successor(
+    tx: &mut Tx,
+    hash: [u8; 32],
+    before: &[u8],
+    after: [u8; 32],
+) -> Result<bool, StoreError> {
+    let sql = Sql::new("DELETE FROM {s}refresh_tokens WHERE hash = $1 AND used_at IS NULL").bind(before);
+    if tx.execute(sql).await? == 0 {
+        return Ok(false);
+    }
+    let sql = Sql::new("UPDATE {s}refresh_tokens SET successor = $1 WHERE hash = $2 AND successor = $3");
+    Ok(tx.execute(sql.bind(after).bind(hash).bind(before)).await? == 1)
+}
+
+/// A token that could still be used.
+pub(crate) async fn live(tx: &mut Tx, hash: [u8; 32], now: Timestamp) -> Result<Option<RefreshToken>, StoreError> {
+    let mut sql = Sql::new("SELECT ");
+    sql.push(COLUMNS)
+        .push(" FROM {s}refresh_tokens WHERE hash = $1 AND used_at IS NULL AND revoked_at IS NULL AND expires > $2");
+    tx.fetch_one(sql.bind(hash).bind(now)).await?.as_ref().map(token).transpose()
+}
+
+/// The family and client of a token, whatever its state.
+pub(crate) async fn owner(tx: &mut Tx, hash: [u8; 32]) -> Result<Option<(String, String)>, StoreError> {
+    let row =
+        tx.fetch_one(Sql::new("SELECT family, client_id FROM {s}refresh_tokens WHERE hash = $1").bind(hash)).await?;
+    row.map(|row| Ok((row.get("family")?, row.get("client_id")?))).transpose()
+}
+
+/// Revokes all tokens of a family.
+pub(crate) async fn revoke_family(tx: &mut Tx, family: &str, now: Timestamp) -> Result<(), StoreError> {
+    let sql = Sql::new("UPDATE {s}refresh_tokens SET revoked_at = $1 WHERE family = $2 AND revoked_at IS NULL");
+    tx.execute(sql.bind(now).bind(family)).await.map(drop)
+}
+
+/// Revokes all tokens of a log-in session.
+pub(crate) async fn revoke_session(tx: &mut Tx, sid: &str, now: Timestamp) -> Result<(), StoreError> {
+    let sql = Sql::new("UPDATE {s}refresh_tokens SET revoked_at = $1 WHERE sid = $2 AND revoked_at IS NULL");
+    tx.execute(sql.bind(now).bind(sid)).await.map(drop)
+}

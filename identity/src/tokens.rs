@@ -1,0 +1,101 @@
+//! Minting tokens: every claim in one place, so that id_token, access token and introspection agree.
+
+use keyrealm_auth::{Scope, ScopeSet};
+use keyrealm_base::{ObjectId, TenantId, Timestamp};
+use keyrealm_crypto::{CryptoError, sha256};
+use keyrealm_jose::b64;
+use keyrealm_jose::jws::Unverified;
+use keyrealm_jose::jwt::{Claims, Expected, TokenError, validate};
+use serde_json::json;
+
+use crate::app::App;
+
+/// What an access token is about.
+pub(crate) struct AccessToken<'a> {
+    pub(crate) subject: String,
+    pub(crate) client_id: &'a str,
+    pub(crate) tenant: TenantId,
+    pub(crate) scopes: ScopeSet,
+    pub(crate) session: Option<ObjectId>,
+    pub(crate) family: Option<ObjectId>,
+    pub(crate) auth_time: Option<Timestamp>,
+}
+
+/// What an id_token is about.
+pub(crate) struct IdToken<'a> {
+    pub(crate) subject: String,
+    pub(crate) client_id: &'a str,
+    pub(crate) session: ObjectId,
+    pub(crate) auth_time: Timestamp,
+    pub(crate) nonce: Option<&'a str>,
+    pub(crate) access_token: &'a str,
+}
+
+/// How far `nbf` lies back, for verifiers whose clocks are behind.
+const NBF_BACK: i64 = 10;
+
+impl App {
+    /// An access token (RFC 9068, section 2.2).
+    pub(crate) fn mint_access(&self, about: &AccessToken<'_>) -> Result<String, CryptoError> {
+        let now = self.clock.now().seconds();
+        let jti = ObjectId::new(self.clock.as_ref(), self.random.as_ref());
+        let audience = if about.scopes.contains(Scope::OpenId) {
+            json!([self.audience, self.issuer])
+        } else {
+            json!(self.audience)
+        };
+        let mut claims = json!({
+            "iss": self.issuer,
+            "aud": audience,
+            "sub": about.subject,
+            "client_id": about.client_id,
+            "tenant_id": about.tenant,
+            "scope": about.scopes.to_string(),
+            "jti": jti,
+            "iat": now,
+            "nbf": now - NBF_BACK,
+            "exp": now + i64::from(self.lifetimes.access_seconds),
+        });
+        if let Some(claims) = claims.as_object_mut() {
+            if let Some(session) = about.session {
+                claims.insert("sid".to_owned(), session.to_string().into());
+            }
+            if let Some(family) = about.family {
+                claims.insert("family".to_owned(), family.to_string().into());
+            }
+            if let Some(at) = about.auth_time {
+                claims.insert("auth_time".to_owned(), at.seconds().into());
+            }
+        }
+        self.keys.sign_access(&claims)
+    }
+
+    /// An id_token (OpenID Connect Core, sections 2 and 3.1.3.6). Profile claims are at userinfo.
+    pub(crate) fn mint_id(&self, about: &IdToken<'_>) -> Result<String, CryptoError> {
+        let now = self.clock.now().seconds();
+        let hash = sha256(about.access_token.as_bytes());
+        let mut claims = json!({
+            "iss": self.issuer,
+            "aud": about.client_id,
+            "sub": about.subject,
+            "iat": now,
+            "exp": now + i64::from(self.lifetimes.id_seconds),
+            "auth_time": about.auth_time.seconds(),
+            "sid": about.session,
+            "acr": "1",
+            "amr": ["pwd"],
+            "at_hash": b64::encode(hash.get(..16).unwrap_or_default()),
+        });
+        if let (Some(nonce), Some(claims)) = (about.nonce, claims.as_object_mut()) {
+            claims.insert("nonce".to_owned(), nonce.into());
+        }
+        self.keys.sign_id(&claims)
+    }
+
+    /// The claims of one of our own access tokens for this audience.
+    pub(crate) fn own_access(&self, token: &str, audience: &str) -> Result<Claims, TokenError> {
+        let expected =
+            Expected { typ: "at+jwt", algorithms: &["ES256"], issuer: &self.issuer, audience, now: self.clock.now() };
+        validate(Unverified::parse(token)?, &self.keys.verifying, &expected)
+    }
+}

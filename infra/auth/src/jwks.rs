@@ -1,0 +1,141 @@
+//! The key sets of the issuers: fresh for a time, served stale for a bounded time while the issuer is away, read again
+//! for an unknown `kid` at most once in a while, and by one request at a time.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use arc_swap::ArcSwapOption;
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, Shared};
+use keyrealm_base::{SharedClock, Timestamp};
+use keyrealm_http::client::HttpsClient;
+use keyrealm_jose::jwk::VerifyingKeys;
+use url::Url;
+
+/// How long key sets live.
+#[derive(Debug, Clone, Copy)]
+pub struct JwksTimes {
+    /// A set younger than this is used as it is.
+    pub fresh: Duration,
+    /// A set older than this is not used at all.
+    pub stale: Duration,
+    /// The least time between two reads, whatever `kid`s are asked for.
+    pub gap: Duration,
+}
+
+impl Default for JwksTimes {
+    fn default() -> Self {
+        Self { fresh: Duration::from_secs(300), stale: Duration::from_secs(3600), gap: Duration::from_secs(10) }
+    }
+}
+
+/// Why there is no key set.
+#[derive(Debug, Clone, thiserror::Error, PartialEq, Eq)]
+#[error("cannot read the key set at {url}: {reason}")]
+pub struct JwksError {
+    url: String,
+    reason: String,
+}
+
+struct Snapshot {
+    keys: Arc<VerifyingKeys>,
+    read: Timestamp,
+}
+
+type Fetch = Shared<BoxFuture<'static, Result<(), JwksError>>>;
+
+/// One issuer's key set.
+pub struct JwksCache(Arc<Inner>);
+
+struct Inner {
+    url: Url,
+    client: HttpsClient,
+    times: JwksTimes,
+    clock: SharedClock,
+    current: ArcSwapOption<Snapshot>,
+    /// The read under way, if any, and when the last one began.
+    fetch: Mutex<(Option<Fetch>, Option<Timestamp>)>,
+}
+
+impl JwksCache {
+    /// A cache that reads nothing before it is asked.
+    #[must_use]
+    pub fn new(url: Url, client: HttpsClient, times: JwksTimes, clock: SharedClock) -> Self {
+        let (current, fetch) = (ArcSwapOption::empty(), Mutex::default());
+        Self(Arc::new(Inner { url, client, times, clock, current, fetch }))
+    }
+
+    /// The key set that should verify a token with this `kid`. A set without it is the answer when the issuer was asked
+    /// too recently to be asked again.
+    ///
+    /// # Errors
+    /// When there is no set within the stale bound and the issuer cannot be read.
+    pub async fn keys_for(&self, kid: &str) -> Result<Arc<VerifyingKeys>, JwksError> {
+        let now = self.0.clock.now();
+        if let Some(snapshot) = self.0.current.load_full() {
+            let age = now.since(snapshot.read);
+            let known = snapshot.keys.contains(kid);
+            if age < self.0.times.fresh && known {
+                return Ok(Arc::clone(&snapshot.keys));
+            }
+            if age < self.0.times.stale && known {
+                // Stale while revalidate: the caller does not wait for the issuer.
+                drop(self.start(now));
+                return Ok(Arc::clone(&snapshot.keys));
+            }
+        }
+        let outcome = match self.start(now) {
+            Some(fetch) => fetch.await,
+            None => Ok(()),
+        };
+        let within = |snapshot: &Snapshot| self.0.clock.now().since(snapshot.read) < self.0.times.stale;
+        match (self.0.current.load_full().filter(|snapshot| within(snapshot)), outcome) {
+            (Some(snapshot), _) => Ok(Arc::clone(&snapshot.keys)),
+            (None, Err(error)) => Err(error),
+            (None, Ok(())) => Err(self.0.error("it was asked a moment ago and did not answer")),
+        }
+    }
+
+    /// Whether a set within the stale bound is at hand.
+    #[must_use]
+    pub fn is_usable(&self) -> bool {
+        let now = self.0.clock.now();
+        self.0.current.load().as_ref().is_some_and(|snapshot| now.since(snapshot.read) < self.0.times.stale)
+    }
+
+    /// Joins the read under way or starts one, unless the last one began within the gap.
+    fn start(&self, now: Timestamp) -> Option<Fetch> {
+        let mut state = self.0.fetch.lock().ok()?;
+        if let Some(fetch) = state.0.as_ref().filter(|fetch| fetch.peek().is_none()) {
+            return Some(fetch.clone());
+        }
+        if state.1.is_some_and(|began| now.since(began) < self.0.times.gap) {
+            return None;
+        }
+        let inner = Arc::clone(&self.0);
+        // In a task of its own: a caller that goes away does not stop the read that others wait for.
+        let task = tokio::spawn(async move { inner.read().await });
+        let lost = self.0.error("the read was stopped");
+        let fetch = task.map(|done| done.unwrap_or(Err(lost))).boxed().shared();
+        *state = (Some(fetch.clone()), Some(now));
+        Some(fetch)
+    }
+}
+
+impl Inner {
+    fn error(&self, reason: impl ToString) -> JwksError {
+        JwksError { url: self.url.to_string(), reason: reason.to_string() }
+    }
+
+    async fn read(&self) -> Result<(), JwksError> {
+        let answer = self.client.get(&self.url).await.map_err(|error| self.error(error))?;
+        if answer.status.as_u16() != 200 {
+            return Err(self.error(format_args!("the issuer answered {}", answer.status)));
+        }
+        let keys = VerifyingKeys::parse(&answer.body).map_err(|error| self.error(error))?;
+        let snapshot = Snapshot { keys: Arc::new(keys), read: self.clock.now() };
+        self.current.store(Some(Arc::new(snapshot)));
+        tracing::debug!(url = %self.url, "key set read");
+        Ok(())
+    }
+}

@@ -1,0 +1,17 @@
+//! Verifying a caller: bearer tokens against the issuers' key sets, revocations in memory, scopes as one table.
+
+mod bearer;
+mod jwks;
+mod principal;
+mod protect;
+mod revocation;
+mod revocation_feed;
+mod scope;
+
+pub use bearer::{AuthError, BearerVerifier, TrustedIssuer};
+pub use jwks::{JwksCache, JwksError, JwksTimes};
+pub use principal::Principal;
+pub use protect::{Caller, ProtectedRouter};
+pub use revocation::{RevocationList, RevocationsUnknown};
+pub use revocation_feed::follow_revocations;
+pub use scope::{ParsedScope, Scope, ScopeSet, ScopeSyntaxError};

@@ -1,0 +1,54 @@
+//! The barrier: unseal key -> root -> tenant root -> intermediate -> content, and the records that content keys seal.
+//!
+//! Each level's key is stored sealed by the level above, bound by authenticated data to the deployment, the tenant, the
+//! table, the row and the level, so that no row can be swapped, copied or carried elsewhere. Upper keys are used when a
+//! tenant is first touched and never on a hot path: what stays in memory is a bounded number of content keys.
+
+mod aad;
+mod head;
+mod hierarchy;
+mod key;
+mod record;
+mod tables;
+mod unseal;
+
+pub use head::{Head, HeadError, RecordSet};
+pub use hierarchy::{Barrier, Sealer};
+pub use record::{Record, RecordError};
+pub use tables::{REALM_STATEMENTS, TENANT_STATEMENTS};
+pub use unseal::{UnsealKey, UnsealKeyError};
+
+use keyrealm_store::StoreError;
+
+/// Why the barrier does not open.
+#[derive(Debug, thiserror::Error)]
+pub enum BarrierError {
+    /// The unseal key is not the one that this database was made with.
+    #[error(
+        "the unseal key does not open the root key in {0}: this database was made with another one; restore that key and \
+         point barrier.unseal_key_file to it (without it the data cannot be read by anybody)"
+    )]
+    WrongUnsealKey(keyrealm_store::Space),
+    /// The root was made for another deployment.
+    #[error("the root key in {0} belongs to another deployment: its rows were copied here from another database")]
+    OtherDeployment(keyrealm_store::Space),
+    /// A key's row was changed, swapped or is missing.
+    #[error("the {level} key {id} in {space} failed its integrity check")]
+    Integrity {
+        /// Where.
+        space: keyrealm_store::Space,
+        /// Which level.
+        level: &'static str,
+        /// Which row.
+        id: String,
+    },
+    /// The database failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The cryptographic library failed.
+    #[error(transparent)]
+    Crypto(#[from] keyrealm_crypto::CryptoError),
+    /// Another caller's attempt to open the same tenant failed.
+    #[error("{0}")]
+    Shared(String),
+}

@@ -1,0 +1,7 @@
+//! Configuration: flags over environment over files over defaults; what nobody knows is an error with its place.
+
+mod load;
+mod sections;
+
+pub use load::{ConfigError, Sources, load};
+pub use sections::{Database, Listener, Profile, Telemetry, Tls};

@@ -1,0 +1,22 @@
+//! HTTP as every product speaks it: listeners over TLS, limits, problems, strict extractors, health, and the client.
+
+pub mod client;
+pub mod extract;
+mod health;
+mod oauth;
+mod problem;
+mod problem_docs;
+mod serve;
+mod sockets;
+mod standard;
+
+pub use health::{Check, Health, health_router};
+pub use oauth::{OAuthError, OAuthErrorCode};
+pub use problem::Problem;
+pub use problem_docs::problem_docs;
+pub use serve::{Limits, Listener, Peer, Serving};
+pub use sockets::{Addresses, BindError, Routers, Sockets};
+pub use standard::{Standard, standard};
+
+/// The largest request body, in bytes.
+pub const MAX_BODY: usize = 2 * 1024 * 1024;

@@ -1,0 +1,69 @@
+//! `desired`: what shall exist. Written by the registrar alone.
+
+use keyrealm_base::TenantId;
+use keyrealm_store::{Product, Row, Sql, StoreError, Tx};
+
+use crate::DesiredEntry;
+
+/// The entries of a product whose specification the product has not reported on yet.
+///
+/// # Errors
+/// When the database fails.
+pub async fn pending(tx: &mut Tx, product: Product) -> Result<Vec<DesiredEntry>, StoreError> {
+    let sql = Sql::new(
+        "SELECT d.tenant, d.product, d.kind, d.name, d.spec, d.spec_hash, d.generation, d.deleted_at FROM {s}desired d \
+         LEFT JOIN {s}observed o ON o.tenant = d.tenant AND o.product = d.product AND o.kind = d.kind AND o.name = d.name \
+         WHERE d.product = $1 AND ((d.deleted_at IS NULL AND (o.spec_hash IS NULL OR o.spec_hash <> d.spec_hash \
+         OR o.status <> 'ready')) OR (d.deleted_at IS NOT NULL AND (o.status IS NULL OR o.status <> 'orphaned'))) \
+         ORDER BY d.tenant, d.kind, d.name",
+    );
+    tx.fetch(sql.bind(product.name())).await?.iter().map(entry).collect()
+}
+
+/// How many entries a tenant has.
+///
+/// # Errors
+/// When the database fails.
+pub async fn count(tx: &mut Tx, tenant: TenantId, product: Product) -> Result<i64, StoreError> {
+    let sql =
+        Sql::new("SELECT count(*) AS n FROM {s}desired WHERE tenant = $1 AND product = $2 AND deleted_at IS NULL");
+    tx.fetch_one(sql.bind(tenant).bind(product.name())).await?.map_or(Ok(0), |row| row.get("n"))
+}
+
+fn entry(row: &Row) -> Result<DesiredEntry, StoreError> {
+    let spec: String = row.get("spec")?;
+    Ok(DesiredEntry {
+        tenant: row.get("tenant")?,
+        product: row.get("product")?,
+        kind: row.get("kind")?,
+        name: row.get("name")?,
+        spec: serde_json::from_str(&spec).map_err(|_| StoreError::Column("spec"))?,
+        spec_hash: row.get("spec_hash")?,
+        generation: row.get("generation")?,
+        deleted_at: row.get("deleted_at")?,
+    })
+}
+
+/// Writes an entry; an unchanged one is left as it is.
+///
+/// # Errors
+/// When the database fails.
+pub(crate) async fn upsert(tx: &mut Tx, entry: &DesiredEntry) -> Result<(), StoreError> {
+    let sql = Sql::new(
+        "INSERT INTO {s}desired (tenant, product, kind, name, spec, spec_hash, generation, deleted_at) \
+         VALUES ($1, $2, $3, $4, $5, $6, 1, NULL) ON CONFLICT (tenant, product, kind, name) DO UPDATE SET \
+         spec = excluded.spec, spec_hash = excluded.spec_hash, generation = desired.generation + 1, deleted_at = NULL \
+         WHERE desired.spec_hash <> excluded.spec_hash OR desired.deleted_at IS NOT NULL",
+    );
+    let sql = sql.bind(entry.tenant).bind(&entry.product).bind(&entry.kind).bind(&entry.name);
+    tx.execute(sql.bind(entry.spec.to_string()).bind(&entry.spec_hash)).await.map(drop)
+}
+
+/// Takes all entries of a tenant out of the table, with what was observed of them.
+///
+/// # Errors
+/// When the database fails.
+pub(crate) async fn forget(tx: &mut Tx, tenant: TenantId) -> Result<(), StoreError> {
+    tx.execute(Sql::new("DELETE FROM {s}observed WHERE tenant = $1").bind(tenant)).await?;
+    tx.execute(Sql::new("DELETE FROM {s}desired WHERE tenant = $1").bind(tenant)).await.map(drop)
+}

@@ -1,0 +1,221 @@
+//! The rows of the registry as plain types. They hold hashes and never secrets.
+
+use keyrealm_base::{DeploymentId, InstanceId, TenantId, Timestamp};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// The deployment, one row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Meta {
+    /// Minted once; bound into every sealed record.
+    pub deployment_id: DeploymentId,
+    /// The UID of the Realm that owns this database; empty outside a cluster.
+    pub realm_uid: String,
+}
+
+/// A tenant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tenant {
+    /// Drawn at random by the registrar.
+    pub id: TenantId,
+    /// The name that people use: a DNS label.
+    pub slug: String,
+    /// The name that pages show.
+    pub display_name: String,
+    /// A disabled tenant is not served.
+    pub enabled: bool,
+}
+
+/// An object that shall exist in a tenant.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DesiredEntry {
+    /// The tenant.
+    pub tenant: TenantId,
+    /// `kms` or `identity`.
+    pub product: String,
+    /// `key`, `client`, `user`.
+    pub kind: String,
+    /// Unique for tenant, product and kind.
+    pub name: String,
+    /// What it shall be; the product knows the form.
+    pub spec: Value,
+    /// See [`spec_hash`].
+    pub spec_hash: String,
+    /// Rises with each change of the specification.
+    pub generation: i64,
+    /// When the entry was taken away.
+    pub deleted_at: Option<Timestamp>,
+}
+
+/// How far the product is with an entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DesiredStatus {
+    /// The object is as declared.
+    Ready,
+    /// It cannot be made; the message says why.
+    Failed,
+    /// The entry was taken away and the object left.
+    Orphaned,
+}
+
+impl DesiredStatus {
+    /// The name in the table.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Ready => "ready",
+            Self::Failed => "failed",
+            Self::Orphaned => "orphaned",
+        }
+    }
+}
+
+/// What a product reports of an entry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Observed {
+    /// The specification that this is about.
+    pub spec_hash: String,
+    /// The object's id, once it exists.
+    pub object_id: Option<String>,
+    /// How far it is.
+    pub status: DesiredStatus,
+    /// A word for programs.
+    pub reason: String,
+    /// A sentence for people.
+    pub message: String,
+}
+
+/// Who owns an object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ManagedBy {
+    /// Declared; changes through the API are refused.
+    Resource,
+    /// Made through the API.
+    Api,
+}
+
+impl ManagedBy {
+    /// The name in tables and JSON.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Resource => "resource",
+            Self::Api => "api",
+        }
+    }
+
+    /// The owner of this name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        [Self::Resource, Self::Api].into_iter().find(|owner| owner.name() == name)
+    }
+}
+
+/// A running process of a product.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Instance {
+    /// Drawn at each start.
+    pub id: InstanceId,
+    /// `kms` or `identity`.
+    pub product: String,
+    /// Whether it serves.
+    pub ready: bool,
+    /// SHA-256 of the chain that it serves.
+    pub chain_sha256: String,
+    /// SHA-256 of the bundle that it trusts.
+    pub bundle_sha256: String,
+    /// The version of the tables that it knows.
+    pub schema_version: i64,
+    /// When it last said so.
+    pub heartbeat: Timestamp,
+}
+
+/// What a revocation names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum RevocationKind {
+    /// One token.
+    Jti,
+    /// A log-in session.
+    Sid,
+    /// A refresh-token family.
+    Family,
+    /// A user, or a client of its own.
+    Sub,
+    /// A client.
+    Client,
+}
+
+impl RevocationKind {
+    const ALL: [Self; 5] = [Self::Jti, Self::Sid, Self::Family, Self::Sub, Self::Client];
+
+    /// The name in the table.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Jti => "jti",
+            Self::Sid => "sid",
+            Self::Family => "family",
+            Self::Sub => "sub",
+            Self::Client => "client",
+        }
+    }
+
+    /// The kind of this name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+}
+
+/// Tokens that are refused until they would have expired anyway.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Revocation {
+    /// What is named.
+    pub kind: RevocationKind,
+    /// Its value.
+    pub value: String,
+    /// When the last token that it touches has expired.
+    pub until: Timestamp,
+}
+
+/// A slug that is no DNS label.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("`{0}` is no slug: 1 to 40 lower-case letters, digits and hyphens, with a letter first and no hyphen last")]
+pub struct SlugError(String);
+
+/// Checks a tenant's slug.
+///
+/// # Errors
+/// When it is no DNS label of at most 40 characters that begins with a letter.
+pub fn check_slug(slug: &str) -> Result<(), SlugError> {
+    let legal = slug.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
+    let first = slug.bytes().next().is_some_and(|byte| byte.is_ascii_lowercase());
+    if legal && first && slug.len() <= 40 && !slug.ends_with('-') {
+        Ok(())
+    } else {
+        Err(SlugError(slug.chars().take(64).collect()))
+    }
+}
+
+/// A hash of a specification that does not depend on the order of its members (serde_json keeps them sorted).
+#[must_use]
+pub fn spec_hash(spec: &Value, sha256_hex: impl Fn(&[u8]) -> String) -> String {
+    sha256_hex(spec.to_string().as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slugs() {
+        for good in ["a", "demo-1", &"x".repeat(40)] {
+            assert_eq!(check_slug(good), Ok(()));
+        }
+        for bad in ["", "1a", "-a", "a-", "A", "a_b", "a.b", "ä", &"x".repeat(41)] {
+            assert!(check_slug(bad).is_err(), "{bad}");
+        }
+    }
+}

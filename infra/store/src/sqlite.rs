@@ -1,0 +1,180 @@
+//! SQLite: a folder with a file for each space, one writer and a few readers a file, never ATTACH.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use moka::future::Cache;
+use sqlx::sqlite::{
+    SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow,
+    SqliteSynchronous,
+};
+use sqlx::{AssertSqlSafe, Column, Decode, Sqlite, TypeInfo, ValueRef};
+
+use crate::{Row, Space, Sql, StoreError, Value};
+
+/// Marks our files ("KyRm"), so that no other database is taken for one.
+const APPLICATION_ID: i64 = 0x4b79_526d;
+/// Open files at a time; the least used one is closed first.
+const OPEN_FILES: u64 = 64;
+const READERS: u32 = 4;
+const BUSY: Duration = Duration::from_secs(30);
+
+/// A locked folder.
+pub(crate) struct Folder {
+    path: PathBuf,
+    open: Cache<Space, Arc<Pools>>,
+    /// Held for as long as the folder is in use.
+    _lock: File,
+}
+
+struct Pools {
+    writer: SqlitePool,
+    readers: SqlitePool,
+}
+
+pub(crate) struct Transaction(sqlx::Transaction<'static, Sqlite>);
+
+impl Folder {
+    pub(crate) fn open(path: &Path) -> Result<Self, StoreError> {
+        let failed =
+            |path: &Path, error: std::io::Error| StoreError::File { path: path.to_owned(), reason: error.to_string() };
+        DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(|error| failed(path, error))?;
+        let lock_path = path.join("lock");
+        let lock = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&lock_path);
+        let lock = lock.map_err(|error| failed(&lock_path, error))?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(fs::TryLockError::WouldBlock) => return Err(StoreError::FolderInUse(path.to_owned())),
+            Err(fs::TryLockError::Error(error)) => return Err(failed(&lock_path, error)),
+        }
+        Ok(Self { path: path.to_owned(), open: Cache::new(OPEN_FILES), _lock: lock })
+    }
+
+    fn file(&self, space: Space) -> PathBuf {
+        self.path.join(format!("{space}.sqlite"))
+    }
+
+    pub(crate) async fn begin(&self, space: Space, write: bool) -> Result<Transaction, StoreError> {
+        let pools = self
+            .open
+            .try_get_with(space, self.connect(space))
+            .await
+            .map_err(|error| StoreError::File { path: self.file(space), reason: error.to_string() })?;
+        // IMMEDIATE: a reader that turns into a writer could lose to another one and would have to start again.
+        let begun = if write { pools.writer.begin_with("BEGIN IMMEDIATE").await } else { pools.readers.begin().await };
+        begun.map(Transaction).map_err(|error| StoreError::from_sqlx(space, "begin", &error))
+    }
+
+    async fn connect(&self, space: Space) -> Result<Arc<Pools>, StoreError> {
+        let path = self.file(space);
+        let failed = |reason: String| StoreError::File { path: path.clone(), reason };
+        // Made here, since SQLite would give it the mode of the umask.
+        let made = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path);
+        made.map_err(|error| failed(error.to_string()))?;
+        let options = SqliteConnectOptions::new()
+            .filename(&path)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .foreign_keys(true)
+            .busy_timeout(BUSY)
+            .pragma("secure_delete", "ON");
+        let lower = |error: sqlx::Error| failed(error.to_string());
+        let writer = SqlitePoolOptions::new().max_connections(1).connect_with(options.clone()).await.map_err(lower)?;
+        let found: i64 = sqlx::query_scalar("PRAGMA application_id").fetch_one(&writer).await.map_err(lower)?;
+        if found == 0 {
+            let tables: i64 =
+                sqlx::query_scalar("SELECT count(*) FROM sqlite_master").fetch_one(&writer).await.map_err(lower)?;
+            if tables > 0 {
+                return Err(failed("this is another application's database; choose another folder".to_owned()));
+            }
+            let mark = format!("PRAGMA application_id = {APPLICATION_ID}");
+            sqlx::query(AssertSqlSafe(mark)).execute(&writer).await.map_err(lower)?;
+        } else if found != APPLICATION_ID {
+            return Err(failed("this is another application's database; choose another folder".to_owned()));
+        }
+        let readers = SqlitePoolOptions::new()
+            .max_connections(READERS)
+            .min_connections(0)
+            .connect_lazy_with(options.pragma("query_only", "ON"));
+        Ok(Arc::new(Pools { writer, readers }))
+    }
+
+    pub(crate) async fn remove(&self, space: Space) -> Result<(), StoreError> {
+        if let Some(pools) = self.open.remove(&space).await {
+            pools.readers.close().await;
+            pools.writer.close().await;
+        }
+        let file = self.file(space);
+        for suffix in ["", "-wal", "-shm"] {
+            let path = PathBuf::from(format!("{}{suffix}", file.display()));
+            match fs::remove_file(&path) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(StoreError::File { path, reason: error.to_string() });
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) async fn close(&self) {
+        for (_, pools) in &self.open {
+            pools.readers.close().await;
+            pools.writer.close().await;
+        }
+        self.open.invalidate_all();
+    }
+}
+
+impl Transaction {
+    pub(crate) async fn execute(&mut self, sql: Sql) -> Result<u64, sqlx::Error> {
+        let (text, arguments) = render(sql)?;
+        let done = sqlx::query_with(AssertSqlSafe(text), arguments).execute(&mut *self.0).await?;
+        Ok(done.rows_affected())
+    }
+
+    pub(crate) async fn fetch(&mut self, sql: Sql) -> Result<Vec<Row>, sqlx::Error> {
+        let (text, arguments) = render(sql)?;
+        let rows = sqlx::query_with(AssertSqlSafe(text), arguments).fetch_all(&mut *self.0).await?;
+        rows.iter().map(read).collect()
+    }
+
+    pub(crate) async fn commit(self) -> Result<(), sqlx::Error> {
+        self.0.commit().await
+    }
+}
+
+/// The one place where a statement's text is completed: a file has no schema, bytes are BLOB.
+fn render(sql: Sql) -> Result<(String, SqliteArguments), sqlx::Error> {
+    use sqlx::Arguments;
+    let mut arguments = SqliteArguments::default();
+    for value in sql.values {
+        match value {
+            Value::Null => arguments.add(None::<i64>),
+            Value::Int(int) => arguments.add(int),
+            Value::Text(text) => arguments.add(text),
+            Value::Blob(bytes) => arguments.add(bytes),
+        }
+        .map_err(sqlx::Error::Encode)?;
+    }
+    Ok((sql.text.replace("{s}", "").replace("{blob}", "BLOB"), arguments))
+}
+
+fn read(row: &SqliteRow) -> Result<Row, sqlx::Error> {
+    use sqlx::Row as _;
+    let column = |at: usize, column: &<Sqlite as sqlx::Database>::Column| {
+        let raw = row.try_get_raw(at)?;
+        let decode = sqlx::Error::Decode;
+        let value = match raw.type_info().name() {
+            _ if raw.is_null() => Value::Null,
+            "INTEGER" => Value::Int(Decode::<Sqlite>::decode(raw).map_err(decode)?),
+            "BLOB" => Value::Blob(Decode::<Sqlite>::decode(raw).map_err(decode)?),
+            _ => Value::Text(Decode::<Sqlite>::decode(raw).map_err(decode)?),
+        };
+        Ok((column.name().to_owned(), value))
+    };
+    row.columns().iter().enumerate().map(|(at, c)| column(at, c)).collect::<Result<_, _>>().map(Row)
+}

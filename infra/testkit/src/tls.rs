@@ -1,0 +1,71 @@
+//! A chain in a folder, and clients that trust it.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use keyrealm_base::{Clock, SystemClock};
+use keyrealm_crypto::SystemRandom;
+use keyrealm_http::client::{ClientOptions, HttpsClient};
+use keyrealm_pki::{CaChain, ChainSpec, LeafSpec, LeafUsage, NameStyle};
+use keyrealm_tls::{Identity, ReloadingIdentity, TrustBundle, client_config, write_private, write_public};
+use tempfile::TempDir;
+
+/// A CA with one leaf for everything on loopback.
+pub struct TestTls {
+    folder: TempDir,
+    /// What trusts the chain.
+    pub trust: TrustBundle,
+    /// The leaf, for servers and clients.
+    pub identity: Arc<ReloadingIdentity>,
+}
+
+impl TestTls {
+    /// Makes the chain and writes its files.
+    #[must_use]
+    pub fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let spec = ChainSpec::new(NameStyle::Fqdn { prefix: "test.keyrealm.local".into() });
+        let ca = CaChain::generate(&spec, &SystemClock, &SystemRandom).unwrap();
+        let leaf = LeafSpec::new("service.keyrealm.local", LeafUsage::ServerAndClient).and_loopback();
+        let leaf = ca.issue_leaf(&leaf, &SystemClock, &SystemRandom).unwrap();
+        write_public(&folder.path().join("ca.pem"), ca.trust_bundle_pem().as_bytes()).unwrap();
+        write_public(&folder.path().join("cert.pem"), leaf.chain_pem.as_bytes()).unwrap();
+        write_private(&folder.path().join("key.pem"), leaf.key_pem.as_bytes()).unwrap();
+        let trust = TrustBundle::from_pem(ca.trust_bundle_pem().as_bytes()).unwrap();
+        let (chain, key) = (leaf.chain_pem.as_bytes(), leaf.key_pem.as_bytes());
+        let identity = Identity::from_pem(chain, key, &trust, SystemClock.now()).unwrap();
+        Self { folder, trust, identity: ReloadingIdentity::new(identity) }
+    }
+
+    /// `ca.pem`, `cert.pem`, `key.pem`, or a file of the test's own.
+    #[must_use]
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Writes a private file and says where.
+    #[must_use]
+    pub fn private_file(&self, name: &str, content: &[u8]) -> PathBuf {
+        let path = self.path(name);
+        write_private(&path, content).unwrap();
+        path
+    }
+
+    /// A client without a certificate.
+    #[must_use]
+    pub fn client(&self) -> HttpsClient {
+        HttpsClient::new(&client_config(&self.trust, None).unwrap(), ClientOptions::default())
+    }
+
+    /// A client that shows the leaf.
+    #[must_use]
+    pub fn client_with_certificate(&self) -> HttpsClient {
+        HttpsClient::new(&client_config(&self.trust, Some(&self.identity)).unwrap(), ClientOptions::default())
+    }
+}
+
+impl Default for TestTls {
+    fn default() -> Self {
+        Self::new()
+    }
+}

@@ -1,0 +1,45 @@
+//! The constructor of server configurations.
+
+use std::sync::Arc;
+
+use rustls::ServerConfig;
+use rustls::server::{NoClientAuth, WebPkiClientVerifier};
+
+use crate::{ReloadingIdentity, TlsError, TrustBundle, VERSIONS, provider};
+
+/// Whether a client must show a certificate.
+pub enum ClientAuth<'a> {
+    /// It is not asked: browsers would show a picker.
+    None,
+    /// It may; one that does not verify ends the handshake.
+    Optional(&'a TrustBundle),
+    /// It must.
+    Required(&'a TrustBundle),
+}
+
+/// A configuration that serves the identity as it is now and after each reload. ALPN: h2, http/1.1.
+///
+/// # Errors
+/// When rustls refuses the bundle.
+pub fn server_config(
+    identity: &Arc<ReloadingIdentity>,
+    clients: &ClientAuth<'_>,
+) -> Result<Arc<ServerConfig>, TlsError> {
+    let refuse = |error: &dyn std::fmt::Display| TlsError::Config(error.to_string());
+    let verifier = |trust: &TrustBundle| WebPkiClientVerifier::builder_with_provider(trust.store(), provider());
+    let verifier = match clients {
+        ClientAuth::None => Arc::new(NoClientAuth),
+        ClientAuth::Optional(trust) => {
+            verifier(trust).allow_unauthenticated().build().map_err(|error| refuse(&error))?
+        }
+        ClientAuth::Required(trust) => verifier(trust).build().map_err(|error| refuse(&error))?,
+    };
+    #[allow(clippy::disallowed_methods, reason = "the one constructor of server configurations")]
+    let mut config = ServerConfig::builder_with_provider(provider())
+        .with_protocol_versions(VERSIONS)
+        .map_err(|error| refuse(&error))?
+        .with_client_cert_verifier(verifier)
+        .with_cert_resolver(Arc::clone(identity) as _);
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(Arc::new(config))
+}

@@ -1,0 +1,246 @@
+//! Real handshakes over loopback: who is let in, who is not, and what a replaced certificate does.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "helpers of tests fail the test")]
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use keyrealm_base::{Clock, SystemClock};
+use keyrealm_crypto::SystemRandom;
+use keyrealm_pki::{CaChain, ChainSpec, Leaf, LeafSpec, LeafUsage, NameStyle, certificates};
+use keyrealm_tls::{
+    ClientAuth, Identity, IdentityFiles, ReloadingIdentity, TlsError, TrustBundle, client_config, server_config,
+    write_private, write_public,
+};
+use rustls::{ClientConfig, ServerConfig};
+use rustls_pki_types::ServerName;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::client::TlsStream;
+use tokio_rustls::{TlsAcceptor, TlsConnector};
+
+struct Ca {
+    chain: CaChain,
+    trust: TrustBundle,
+}
+
+fn ca() -> Ca {
+    let spec = ChainSpec::new(NameStyle::Fqdn { prefix: "r.keyrealm.test".into() });
+    let chain = CaChain::generate(&spec, &SystemClock, &SystemRandom).unwrap();
+    let trust = TrustBundle::from_pem(chain.trust_bundle_pem().as_bytes()).unwrap();
+    Ca { chain, trust }
+}
+
+impl Ca {
+    fn leaf(&self, usage: LeafUsage) -> Leaf {
+        let spec = LeafSpec::new("service.keyrealm.test", usage).and_loopback();
+        self.chain.issue_leaf(&spec, &SystemClock, &SystemRandom).unwrap()
+    }
+
+    fn identity(&self, usage: LeafUsage) -> Arc<ReloadingIdentity> {
+        let leaf = self.leaf(usage);
+        let now = SystemClock.now();
+        ReloadingIdentity::new(
+            Identity::from_pem(leaf.chain_pem.as_bytes(), leaf.key_pem.as_bytes(), &self.trust, now).unwrap(),
+        )
+    }
+}
+
+/// Answers each byte with itself.
+async fn echo(config: Arc<ServerConfig>) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((socket, _)) = listener.accept().await {
+            let acceptor = TlsAcceptor::from(Arc::clone(&config));
+            tokio::spawn(async move {
+                let Ok(mut stream) = acceptor.accept(socket).await else { return };
+                let mut byte = [0];
+                while stream.read_exact(&mut byte).await.is_ok() && stream.write_all(&byte).await.is_ok() {}
+            });
+        }
+    });
+    address
+}
+
+async fn connect(address: SocketAddr, name: &str, config: Arc<ClientConfig>) -> std::io::Result<TlsStream<TcpStream>> {
+    let socket = TcpStream::connect(address).await?;
+    let name = ServerName::try_from(name.to_owned()).unwrap();
+    let mut stream = TlsConnector::from(config).connect(name, socket).await?;
+    // A refused client certificate shows only when the server answers (RFC 8446, section 4.6.2).
+    exchange(&mut stream).await?;
+    Ok(stream)
+}
+
+async fn exchange(stream: &mut TlsStream<TcpStream>) -> std::io::Result<()> {
+    let mut byte = [0];
+    stream.write_all(b"x").await?;
+    stream.read_exact(&mut byte).await.map(drop)
+}
+
+#[tokio::test]
+async fn names_cas_and_purposes_are_checked() {
+    let (ca, other) = (ca(), ca());
+    let server = echo(server_config(&ca.identity(LeafUsage::Server), &ClientAuth::None).unwrap()).await;
+    let trusting = client_config(&ca.trust, None).unwrap();
+    for name in ["localhost", "127.0.0.1", "::1", "service.keyrealm.test"] {
+        connect(server, name, Arc::clone(&trusting)).await.unwrap();
+    }
+    let stream = connect(server, "localhost", Arc::clone(&trusting)).await.unwrap();
+    let (_, session) = stream.get_ref();
+    assert_eq!(session.protocol_version(), Some(rustls::ProtocolVersion::TLSv1_3));
+    let group = session.negotiated_key_exchange_group().unwrap().name();
+    assert_eq!(group, rustls::NamedGroup::X25519MLKEM768);
+    assert!(connect(server, "other.keyrealm.test", trusting).await.is_err(), "wrong host");
+    let foreign = client_config(&other.trust, None).unwrap();
+    assert!(connect(server, "localhost", foreign).await.is_err(), "wrong CA");
+    let wrong = echo(server_config(&ca.identity(LeafUsage::Client), &ClientAuth::None).unwrap()).await;
+    assert!(
+        connect(wrong, "localhost", client_config(&ca.trust, None).unwrap()).await.is_err(),
+        "client leaf on a server"
+    );
+}
+
+#[tokio::test]
+async fn client_certificates_are_required_optional_or_not_asked() {
+    let (ca, other) = (ca(), ca());
+    let own = ca.identity(LeafUsage::Server);
+    let good = client_config(&ca.trust, Some(&ca.identity(LeafUsage::Client))).unwrap();
+    let none = client_config(&ca.trust, None).unwrap();
+    let foreign = client_config(&ca.trust, Some(&other.identity(LeafUsage::Client))).unwrap();
+    let purpose = client_config(&ca.trust, Some(&ca.identity(LeafUsage::Server))).unwrap();
+    for (clients, expected) in [
+        (ClientAuth::Required(&ca.trust), [true, false, false, false]),
+        (ClientAuth::Optional(&ca.trust), [true, true, false, false]),
+        (ClientAuth::None, [true, true, true, true]),
+    ] {
+        let server = echo(server_config(&own, &clients).unwrap()).await;
+        for (config, expected) in [&good, &none, &foreign, &purpose].into_iter().zip(expected) {
+            assert_eq!(connect(server, "localhost", Arc::clone(config)).await.is_ok(), expected);
+        }
+    }
+}
+
+/// `openssl s_client` with TLS 1.2 is refused, with TLS 1.3 it verifies our chain.
+#[tokio::test]
+async fn openssl_gets_tls_1_3_and_no_tls_1_2() {
+    let ca = ca();
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("ca.pem"), ca.chain.trust_bundle_pem()).unwrap();
+    let server = echo(server_config(&ca.identity(LeafUsage::Server), &ClientAuth::None).unwrap()).await;
+    let s_client = |version: &'static str| {
+        let mut command = tokio::process::Command::new("openssl");
+        command.args([
+            "s_client",
+            version,
+            "-CAfile",
+            "ca.pem",
+            "-verify_return_error",
+            "-verify_hostname",
+            "localhost",
+        ]);
+        command.args(["-servername", "localhost", "-connect", &server.to_string()]).current_dir(folder.path());
+        command.stdin(std::process::Stdio::null());
+        async move { command.output().await.unwrap() }
+    };
+    let (old, new) = (s_client("-tls1_2").await, s_client("-tls1_3").await);
+    assert!(!old.status.success());
+    let text = String::from_utf8_lossy(&new.stdout).into_owned();
+    assert!(new.status.success() && text.contains("Verification: OK") && text.contains("TLSv1.3"), "{text}");
+    assert_eq!(text.matches("-----BEGIN").count(), 1);
+    assert!(text.contains("intermediate.ca.r.keyrealm.test"), "the intermediate is sent along: {text}");
+}
+
+fn put(folder: &Path, leaf: &Leaf) -> IdentityFiles {
+    let files = IdentityFiles { certificate: folder.join("tls.crt"), key: folder.join("tls.key") };
+    write_public(&files.certificate, leaf.chain_pem.as_bytes()).unwrap();
+    write_private(&files.key, leaf.key_pem.as_bytes()).unwrap();
+    files
+}
+
+async fn served(address: SocketAddr, ca: &Ca) -> Vec<u8> {
+    let stream = connect(address, "localhost", client_config(&ca.trust, None).unwrap()).await.unwrap();
+    stream.get_ref().1.peer_certificates().unwrap()[0].to_vec()
+}
+
+fn leaf_der(leaf: &Leaf) -> Vec<u8> {
+    certificates(leaf.chain_pem.as_bytes()).unwrap()[0].to_vec()
+}
+
+async fn until_served(address: SocketAddr, ca: &Ca, leaf: &Leaf) {
+    for _ in 0..100 {
+        if served(address, ca).await == leaf_der(leaf) {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("the new certificate is not served");
+}
+
+#[tokio::test]
+async fn a_replaced_certificate_is_served_and_drops_no_connection() {
+    let ca = ca();
+    let folder = tempfile::tempdir().unwrap();
+    let first = ca.leaf(LeafUsage::Server);
+    let files = put(folder.path(), &first);
+    let (identity, _watch) = ReloadingIdentity::watch(files, ca.trust.clone(), Arc::new(SystemClock)).unwrap();
+    let server = echo(server_config(&identity, &ClientAuth::None).unwrap()).await;
+    let mut open = connect(server, "localhost", client_config(&ca.trust, None).unwrap()).await.unwrap();
+    assert_eq!(served(server, &ca).await, leaf_der(&first));
+
+    let second = ca.leaf(LeafUsage::Server);
+    put(folder.path(), &second);
+    until_served(server, &ca, &second).await;
+    exchange(&mut open).await.unwrap();
+
+    // A key that does not belong, rubbish, and another CA's chain: the good one stays.
+    write_private(&folder.path().join("tls.key"), ca.leaf(LeafUsage::Server).key_pem.as_bytes()).unwrap();
+    tokio::time::sleep(Duration::from_millis(400)).await;
+    write_public(&folder.path().join("tls.crt"), b"rubbish").unwrap();
+    tokio::time::sleep(Duration::from_millis(400)).await;
+    put(folder.path(), &self::ca().leaf(LeafUsage::Server));
+    tokio::time::sleep(Duration::from_millis(400)).await;
+    assert_eq!(served(server, &ca).await, leaf_der(&second));
+    exchange(&mut open).await.unwrap();
+}
+
+/// Kubelet swaps a symbolic link to a folder; the files themselves never change.
+#[tokio::test]
+async fn a_swapped_link_is_seen() {
+    let ca = ca();
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let (first, second) = (ca.leaf(LeafUsage::Server), ca.leaf(LeafUsage::Server));
+    for (name, leaf) in [("..one", &first), ("..two", &second)] {
+        std::fs::create_dir(at(name)).unwrap();
+        put(&at(name), leaf);
+    }
+    std::os::unix::fs::symlink("..one", at("..data")).unwrap();
+    std::os::unix::fs::symlink("..data/tls.crt", at("tls.crt")).unwrap();
+    std::os::unix::fs::symlink("..data/tls.key", at("tls.key")).unwrap();
+    let files = IdentityFiles { certificate: at("tls.crt"), key: at("tls.key") };
+    let (identity, _watch) = ReloadingIdentity::watch(files, ca.trust.clone(), Arc::new(SystemClock)).unwrap();
+    let server = echo(server_config(&identity, &ClientAuth::None).unwrap()).await;
+    assert_eq!(served(server, &ca).await, leaf_der(&first));
+    std::os::unix::fs::symlink("..two", at("..data_tmp")).unwrap();
+    std::fs::rename(at("..data_tmp"), at("..data")).unwrap();
+    until_served(server, &ca, &second).await;
+}
+
+#[test]
+fn material_that_does_not_fit_is_refused_by_name() {
+    let (ca, other) = (ca(), ca());
+    let (a, b) = (ca.leaf(LeafUsage::Server), ca.leaf(LeafUsage::Server));
+    let now = SystemClock.now();
+    let load =
+        |chain: &str, key: &str, trust, now| Identity::from_pem(chain.as_bytes(), key.as_bytes(), trust, now).err();
+    assert!(matches!(load(&a.chain_pem, &b.key_pem, &ca.trust, now), Some(TlsError::Mismatch { .. })));
+    assert!(matches!(load(&a.chain_pem, &a.key_pem, &other.trust, now), Some(TlsError::Content { .. })));
+    let late = now.plus(Duration::from_hours(24 * 100));
+    assert!(load(&a.chain_pem, &a.key_pem, &ca.trust, late).unwrap().to_string().contains("CertExpired"));
+    assert!(TrustBundle::from_pem(b"").is_err(), "an empty bundle trusts nobody and says so");
+    // A self-signed leaf never verifies: it is not the trusted root.
+    let own = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+    assert!(load(&own.cert.pem(), &own.signing_key.serialize_pem(), &ca.trust, now).is_some());
+}

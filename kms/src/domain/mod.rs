@@ -1,0 +1,4 @@
+//! What a key is and what it may do: pure.
+
+pub(crate) mod algorithm;
+pub(crate) mod key;

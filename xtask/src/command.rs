@@ -1,0 +1,58 @@
+//! Running other programs, each announced before it runs.
+
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
+
+/// The workspace folder.
+pub(crate) fn root() -> PathBuf {
+    // Set by cargo when it built this task: <workspace>/xtask.
+    let here = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    here.parent().map_or(here.clone(), PathBuf::from)
+}
+
+/// `cargo` as it runs this task, in the workspace folder.
+pub(crate) fn cargo(args: &[&str]) -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.args(args).current_dir(root());
+    command
+}
+
+/// A line of progress.
+#[allow(clippy::print_stderr, reason = "a task talks to the person who runs it")]
+pub(crate) fn say(text: &str) {
+    eprintln!("xtask: {text}");
+}
+
+/// Runs the command and says how long it took.
+///
+/// # Errors
+/// When it cannot be started or ends with another status than 0.
+pub(crate) fn run(what: &str, command: &mut Command) -> Result<()> {
+    say(what);
+    let began = Instant::now();
+    let status = command.stdin(Stdio::null()).status().with_context(|| format!("cannot start {command:?}"))?;
+    if !status.success() {
+        bail!("{what}: {command:?} ended with {status}");
+    }
+    say(&format!("{what}: {:.1} s", began.elapsed().as_secs_f64()));
+    Ok(())
+}
+
+/// What the command prints on its standard output.
+///
+/// # Errors
+/// When it cannot be started, ends with another status than 0 or prints no UTF-8.
+pub(crate) fn output(what: &str, command: &mut Command) -> Result<String> {
+    let output = command
+        .stdin(Stdio::null())
+        .stderr(Stdio::inherit())
+        .output()
+        .with_context(|| format!("cannot start {command:?}"))?;
+    if !output.status.success() {
+        bail!("{what}: {command:?} ended with {}", output.status);
+    }
+    String::from_utf8(output.stdout).with_context(|| format!("{what}: the output is not UTF-8"))
+}

@@ -1,0 +1,90 @@
+//! What the tests need beside Rust: found, or installed, or named with the line that installs it.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+use crate::command::{run, say};
+
+/// A program and the Debian package that holds it.
+struct Need {
+    program: &'static str,
+    package: &'static str,
+}
+
+const NEEDS: &[Need] = &[
+    Need { program: "openssl", package: "openssl" },
+    Need { program: "curl", package: "curl" },
+    Need { program: "python3", package: "python3" },
+];
+
+/// Finds what the tests need and installs what is missing (apt, as root).
+///
+/// # Errors
+/// When something is missing and may not or cannot be installed: the message has the line that does it.
+pub(crate) fn programs(install: bool) -> Result<()> {
+    let missing: Vec<&Need> = NEEDS.iter().filter(|need| find(need.program).is_none()).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let packages: Vec<&str> = missing.iter().map(|need| need.package).collect();
+    let line = format!("apt-get install --yes --no-install-recommends {}", packages.join(" "));
+    if !install || find("apt-get").is_none() {
+        bail!("not installed: {}; install with: {line}", packages.join(", "));
+    }
+    say(&format!("installing {}", packages.join(", ")));
+    run("apt-get update", Command::new("apt-get").arg("update").arg("--quiet"))
+        .with_context(|| format!("as root run: {line}"))?;
+    let mut apt = Command::new("apt-get");
+    apt.args(["install", "--yes", "--no-install-recommends"]).args(&packages);
+    apt.env("DEBIAN_FRONTEND", "noninteractive");
+    run("apt-get install", &mut apt).with_context(|| format!("as root run: {line}"))?;
+    match missing.iter().find(|need| find(need.program).is_none()) {
+        Some(need) => bail!("{} is still not found after: {line}", need.program),
+        None => Ok(()),
+    }
+}
+
+/// The program on PATH.
+fn find(program: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).map(|folder| folder.join(program)).find(|candidate| candidate.is_file())
+}
+
+/// A Python environment of our own with the public OpenAPI validator, made once.
+///
+/// # Errors
+/// When it is missing and may not or cannot be made.
+pub(crate) fn openapi_validator(install: bool) -> Result<PathBuf> {
+    let folder = cache()?.join("openapi-spec-validator-0.7");
+    let program = folder.join("bin/openapi-spec-validator");
+    if program.is_file() {
+        return Ok(program);
+    }
+    let lines = "python3 -m venv FOLDER && FOLDER/bin/pip install 'openapi-spec-validator==0.7.*'";
+    if !install {
+        bail!("the OpenAPI validator is not installed; install with: {lines}");
+    }
+    // Debian keeps venv in a package of its own; where it is missing the folder is made by virtualenv's twin in pip.
+    let made = run("python3 -m venv", Command::new("python3").args(["-m", "venv"]).arg(&folder));
+    if made.is_err() && find("apt-get").is_some() {
+        run("apt-get install", Command::new("apt-get").args(["install", "--yes", "python3-venv"]))?;
+        run("python3 -m venv", Command::new("python3").args(["-m", "venv", "--clear"]).arg(&folder))?;
+    }
+    let mut pip = Command::new(folder.join("bin/pip"));
+    pip.args(["install", "--quiet", "--disable-pip-version-check", "openapi-spec-validator==0.7.*"]);
+    run("pip install openapi-spec-validator", &mut pip)?;
+    Ok(program)
+}
+
+/// The folder for downloaded tools: outside the clone, kept from run to run.
+fn cache() -> Result<PathBuf> {
+    let base = std::env::var_os("XDG_CACHE_HOME")
+        .map(PathBuf::from)
+        .or_else(|| std::env::var_os("HOME").map(|home| Path::new(&home).join(".cache")))
+        .context("neither XDG_CACHE_HOME nor HOME is set: there is no folder for the tools")?;
+    let folder = base.join("keyrealm");
+    std::fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    Ok(folder)
+}
