@@ -13,7 +13,7 @@ use crate::domain::client::redirect_matches;
 use crate::pages;
 
 /// Begins a log-in.
-#[utoipa::path(get, path = "/oauth2/v1/authorize", tag = "oauth2",
+#[utoipa::path(get, operation_id = "authorize", path = "/oauth2/v1/authorize", tag = "oauth2",
     params(
         ("client_id" = String, Query), ("redirect_uri" = String, Query, description = "As registered"),
         ("response_type" = String, Query, description = "code"), ("scope" = Option<String>, Query), ("state" = Option<String>, Query),
@@ -27,7 +27,7 @@ pub(crate) async fn get(State(app): State<Shared>, headers: HeaderMap, uri: Uri)
 }
 
 /// The same by POST.
-#[utoipa::path(post, path = "/oauth2/v1/authorize", tag = "oauth2",
+#[utoipa::path(post, operation_id = "authorizeByForm", path = "/oauth2/v1/authorize", tag = "oauth2",
     request_body(content = String, content_type = "application/x-www-form-urlencoded"),
     responses((status = 303, description = "As by GET"), (status = 400, description = "As by GET")))]
 pub(crate) async fn post(State(app): State<Shared>, headers: HeaderMap, body: Bytes) -> Response {

@@ -32,7 +32,7 @@ struct Question {
 }
 
 /// The consent form.
-#[utoipa::path(get, path = "/oidc/v1/consent", tag = "pages", params(("request_id" = String, Query)),
+#[utoipa::path(get, operation_id = "consentPage", path = "/oidc/v1/consent", tag = "pages", params(("request_id" = String, Query)),
     responses((status = 200, description = "The form"), (status = 400, description = "The log-in is over")))]
 pub(crate) async fn page(State(app): State<Shared>, headers: HeaderMap, uri: Uri) -> Response {
     let Ok(query) = Form::parse(uri.query().unwrap_or_default().as_bytes()) else { return flow::gone() };
@@ -64,7 +64,7 @@ async fn question(app: &App, headers: &HeaderMap, request_id: &str) -> Result<Op
 }
 
 /// The answer.
-#[utoipa::path(post, path = "/oidc/v1/consent", tag = "pages",
+#[utoipa::path(post, operation_id = "consentDecision", path = "/oidc/v1/consent", tag = "pages",
     request_body(content = String, content_type = "application/x-www-form-urlencoded", description = "request_id, form_token, action = approve or deny"),
     responses((status = 303, description = "Back to the client with a code, or with access_denied"), (status = 403, description = "Another browser's form")))]
 pub(crate) async fn submit(State(app): State<Shared>, headers: HeaderMap, form: Form) -> Response {

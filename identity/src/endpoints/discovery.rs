@@ -11,21 +11,21 @@ use serde_json::{Value, json};
 use crate::app::{App, Shared};
 
 /// The metadata for OpenID Connect.
-#[utoipa::path(get, path = "/.well-known/openid-configuration", tag = "metadata",
+#[utoipa::path(get, operation_id = "openidConfiguration", path = "/.well-known/openid-configuration", tag = "metadata",
     responses((status = 200, description = "The metadata", body = Value)))]
 pub(crate) async fn openid_configuration(State(app): State<Shared>) -> Response {
     open(Json(metadata(&app)).into_response())
 }
 
 /// The metadata for OAuth: the same document.
-#[utoipa::path(get, path = "/.well-known/oauth-authorization-server", tag = "metadata",
+#[utoipa::path(get, operation_id = "authorizationServerMetadata", path = "/.well-known/oauth-authorization-server", tag = "metadata",
     responses((status = 200, description = "The metadata", body = Value)))]
 pub(crate) async fn authorization_server(State(app): State<Shared>) -> Response {
     open(Json(metadata(&app)).into_response())
 }
 
 /// The keys that verify tokens.
-#[utoipa::path(get, path = "/oauth2/v1/jwks", tag = "metadata",
+#[utoipa::path(get, operation_id = "jwks", path = "/oauth2/v1/jwks", tag = "metadata",
     responses((status = 200, description = "A JSON Web Key Set (RFC 7517)", body = Value), (status = 304, description = "Not changed")))]
 pub(crate) async fn jwks(State(app): State<Shared>, headers: HeaderMap) -> Response {
     let tag = format!("\"{}\"", sha256_hex(app.keys.published.as_bytes()));

@@ -16,7 +16,7 @@ use crate::handle::Handle;
 use crate::storage::refresh_tokens;
 
 /// Tells whether a token is active. Access tokens of one's own tenant, refresh tokens of one's own client.
-#[utoipa::path(post, path = "/oauth2/v1/introspect", tag = "oauth2",
+#[utoipa::path(post, operation_id = "introspect", path = "/oauth2/v1/introspect", tag = "oauth2",
     request_body(content = String, content_type = "application/x-www-form-urlencoded", description = "token, with authentication of a confidential client"),
     responses(
         (status = 200, description = "RFC 7662, section 2.2", body = Value), (status = 401, description = "invalid_client"),

@@ -21,7 +21,7 @@ use crate::storage::sessions::{self, Session};
 use crate::storage::{interactions, users};
 
 /// The log-in form.
-#[utoipa::path(get, path = "/oidc/v1/login", tag = "pages", params(("request_id" = String, Query)),
+#[utoipa::path(get, operation_id = "loginPage", path = "/oidc/v1/login", tag = "pages", params(("request_id" = String, Query)),
     responses((status = 200, description = "The form"), (status = 400, description = "The log-in is over")))]
 pub(crate) async fn page(State(app): State<Shared>, headers: HeaderMap, uri: Uri) -> Response {
     let Ok(query) = Form::parse(uri.query().unwrap_or_default().as_bytes()) else { return flow::gone() };
@@ -58,7 +58,7 @@ fn show(
 }
 
 /// Checks name and password.
-#[utoipa::path(post, path = "/oidc/v1/login", tag = "pages",
+#[utoipa::path(post, operation_id = "loginSubmit", path = "/oidc/v1/login", tag = "pages",
     request_body(content = String, content_type = "application/x-www-form-urlencoded", description = "request_id, form_token, username, password"),
     responses((status = 303, description = "On to consent or the client"), (status = 401, description = "The form again"), (status = 403, description = "Another browser's form"), (status = 429, description = "Too many tries")))]
 pub(crate) async fn submit(

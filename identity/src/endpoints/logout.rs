@@ -17,7 +17,7 @@ use crate::handle::Handle;
 use crate::pages;
 
 /// Ends the session.
-#[utoipa::path(get, path = "/oidc/v1/logout", tag = "oidc",
+#[utoipa::path(get, operation_id = "logout", path = "/oidc/v1/logout", tag = "oidc",
     params(("id_token_hint" = Option<String>, Query), ("post_logout_redirect_uri" = Option<String>, Query), ("state" = Option<String>, Query), ("client_id" = Option<String>, Query)),
     responses((status = 200, description = "A page"), (status = 303, description = "To the registered address"), (status = 400, description = "The hint or the address is not right")))]
 pub(crate) async fn get(State(app): State<Shared>, headers: HeaderMap, uri: Uri) -> Response {
@@ -25,7 +25,7 @@ pub(crate) async fn get(State(app): State<Shared>, headers: HeaderMap, uri: Uri)
 }
 
 /// The same by POST; also the answer to the question whether to log out.
-#[utoipa::path(post, path = "/oidc/v1/logout", tag = "oidc",
+#[utoipa::path(post, operation_id = "logoutByForm", path = "/oidc/v1/logout", tag = "oidc",
     request_body(content = String, content_type = "application/x-www-form-urlencoded"),
     responses((status = 200, description = "A page"), (status = 303, description = "To the registered address"), (status = 400, description = "The hint or the address is not right")))]
 pub(crate) async fn post(State(app): State<Shared>, headers: HeaderMap, body: Bytes) -> Response {

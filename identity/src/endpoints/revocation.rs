@@ -13,7 +13,7 @@ use crate::handle::Handle;
 use crate::storage::refresh_tokens;
 
 /// Revokes a token of one's own client. Unknown and foreign tokens answer 200, too (section 2.2).
-#[utoipa::path(post, path = "/oauth2/v1/revoke", tag = "oauth2",
+#[utoipa::path(post, operation_id = "revoke", path = "/oauth2/v1/revoke", tag = "oauth2",
     request_body(content = String, content_type = "application/x-www-form-urlencoded", description = "token, with client authentication"),
     responses((status = 200, description = "It is revoked, or was no token of this client"), (status = 401, description = "invalid_client")))]
 pub(crate) async fn revoke(State(app): State<Shared>, headers: HeaderMap, form: Form) -> Response {

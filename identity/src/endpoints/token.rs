@@ -11,7 +11,7 @@ use crate::app::Shared;
 use crate::grants::{GrantError, authorization_code, client_credentials, refresh_token};
 
 /// Exchanges a grant for tokens.
-#[utoipa::path(post, path = "/oauth2/v1/token", tag = "oauth2",
+#[utoipa::path(post, operation_id = "token", path = "/oauth2/v1/token", tag = "oauth2",
     request_body(content = String, content_type = "application/x-www-form-urlencoded",
         description = "grant_type = authorization_code (code, redirect_uri, code_verifier), refresh_token (refresh_token, scope) or client_credentials (scope), with client authentication"),
     responses(

@@ -12,14 +12,14 @@ use crate::app::{App, Shared};
 use crate::storage::users;
 
 /// The claims of the user behind an access token with scope `openid`.
-#[utoipa::path(get, path = "/oidc/v1/userinfo", tag = "oidc", security(("bearer" = [])),
+#[utoipa::path(get, operation_id = "userinfo", path = "/oidc/v1/userinfo", tag = "oidc", security(("bearer" = [])),
     responses((status = 200, description = "Claims", body = Value), (status = 401, description = "No valid token"), (status = 403, description = "The scope openid is missing")))]
 pub(crate) async fn get(State(app): State<Shared>, headers: HeaderMap) -> Response {
     answer(&app, &headers).await
 }
 
 /// The same by POST.
-#[utoipa::path(post, path = "/oidc/v1/userinfo", tag = "oidc", security(("bearer" = [])),
+#[utoipa::path(post, operation_id = "userinfoByPost", path = "/oidc/v1/userinfo", tag = "oidc", security(("bearer" = [])),
     responses((status = 200, description = "Claims", body = Value), (status = 401, description = "No valid token"), (status = 403, description = "The scope openid is missing")))]
 pub(crate) async fn post(State(app): State<Shared>, headers: HeaderMap) -> Response {
     answer(&app, &headers).await
