@@ -205,9 +205,7 @@ fn clients(folder: &Path) -> Result<(HttpsClient, HttpsClient)> {
 async fn declare(cli: &Cli, folder: &Path, database: &Database, registrar: &Registrar) -> Result<DemoCredentials> {
     let path = folder.join("credentials.json");
     if cli.reset_demo {
-        for (slug, _) in identity::seed::DEMO_TENANTS {
-            registrar.delete_tenant(slug).await?;
-        }
+        registrar.delete_demo().await?;
     }
     if identity::seed::is_declared(database, registrar).await? {
         let text = read_private(&path)?;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use keyrealm_auth::RevocationList;
 use keyrealm_base::{SharedClock, SharedRandom, TenantId};
 use keyrealm_crypto::password::{PasswordHash, PasswordPool};
-use keyrealm_store::{Database, Product, StoreError, TenantAccess, Tx};
+use keyrealm_store::{Database, Product, StoreError, TenantAccess, TenantTx};
 
 use crate::config::Tokens;
 use crate::directory::Directory;
@@ -35,11 +35,11 @@ pub(crate) type Shared = Arc<App>;
 
 impl App {
     /// Writes what no snapshot holds: codes, tokens, sessions.
-    pub(crate) async fn write(&self, tenant: TenantId) -> Result<Tx, StoreError> {
+    pub(crate) async fn write(&self, tenant: TenantId) -> Result<TenantTx, StoreError> {
         self.database.tenant(Product::Identity, tenant, TenantAccess::Plain).await
     }
 
-    pub(crate) async fn read(&self, tenant: TenantId) -> Result<Tx, StoreError> {
+    pub(crate) async fn read(&self, tenant: TenantId) -> Result<TenantTx, StoreError> {
         self.database.tenant(Product::Identity, tenant, TenantAccess::Read).await
     }
 }

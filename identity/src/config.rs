@@ -117,7 +117,6 @@ impl Config {
             (&self.tls.certificate, "tls.certificate: give the file of the certificate chain (PEM)"),
             (&self.tls.key, "tls.key: give the file of the private key (PEM, mode 0600)"),
             (&self.tls.ca, "tls.ca: give the file of the CA bundle (PEM)"),
-            (&self.database.folder, "database.folder: give the folder for the database files"),
             (&self.barrier.unseal_key_file, "barrier.unseal_key_file: give the file of the unseal key (mode 0600)"),
         ];
         for (path, text) in files {
@@ -130,6 +129,7 @@ impl Config {
         need(within(self.tokens.code_seconds, 60), "tokens.code_seconds: must be 1 to 60");
         need(within(self.tokens.session_seconds, 2_592_000), "tokens.session_seconds: must be 1 to 2592000");
         need(within(self.tokens.idle_seconds, 2_592_000), "tokens.idle_seconds: must be 1 to 2592000");
+        wrong.extend(self.database.problems());
         if wrong.is_empty() { Ok(()) } else { Err(ConfigError::Invalid(wrong)) }
     }
 }

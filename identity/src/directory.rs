@@ -67,6 +67,7 @@ impl Directory {
         if client_id.is_empty() || client_id.len() > 100 {
             return Ok(None);
         }
+        self.database.check_fresh()?;
         if let Some(client) = self.kept.get(client_id).await
             && client.epoch >= self.epochs.newest(client.tenant)
         {

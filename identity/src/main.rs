@@ -1,24 +1,22 @@
 //! `identity serve|live|ready|check-config|openapi`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
-use clap::{Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
 use identity::seed::{self, DemoCredentials};
 use identity::{Config, Deps, Server};
 use keyrealm_base::{SharedClock, SharedRandom, SystemClock};
-use keyrealm_config::{Sources, load};
+use keyrealm_config::{LogFormat, Sources, load};
 use keyrealm_crypto::SystemRandom;
-use keyrealm_http::Sockets;
-use keyrealm_http::client::{ClientOptions, HttpsClient};
+use keyrealm_http::{Sockets, probe};
 use keyrealm_registry::Registrar;
-use keyrealm_store::Database;
+use keyrealm_store::{Database, Product};
 use keyrealm_telemetry::Format;
-use keyrealm_tls::{TrustBundle, client_config, write_private};
+use keyrealm_tls::{TrustBundle, read_private, write_private};
 use tokio::signal::unix::{SignalKind, signal};
-use url::Url;
 
 /// The Keyrealm identity server.
 #[derive(Parser)]
@@ -34,18 +32,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Runs the server until SIGTERM or Ctrl-C.
-    Serve {
-        /// Declares the demo's tenants, users and clients. Their passwords are written to demo-credentials.json in the
-        /// database folder.
-        #[arg(long)]
-        demo: bool,
-        /// Deletes the demo's tenants with all that they have, then declares them anew.
-        #[arg(long)]
-        reset_demo: bool,
-        /// Uses the documented demo passwords instead of random ones. They are known to everybody.
-        #[arg(long)]
-        demo_password: bool,
-    },
+    Serve(Demo),
     /// Asks the running server whether it lives.
     Live,
     /// Asks the running server whether it is ready.
@@ -54,6 +41,23 @@ enum Command {
     CheckConfig,
     /// Prints the OpenAPI document.
     Openapi,
+}
+
+#[derive(Args)]
+struct Demo {
+    /// Declares the demo's tenants, users and clients.
+    #[arg(long)]
+    demo: bool,
+    /// Deletes the demo's tenants with all that they have, then declares them anew.
+    #[arg(long)]
+    reset_demo: bool,
+    /// Uses the documented demo passwords instead of random ones. They are known to everybody.
+    #[arg(long)]
+    demo_password: bool,
+    /// The file of the demo's passwords: read where it exists, else written (default: demo-credentials.json in the
+    /// database folder).
+    #[arg(long, value_name = "FILE")]
+    demo_credentials: Option<PathBuf>,
 }
 
 #[tokio::main]
@@ -85,12 +89,12 @@ async fn run(cli: Cli) -> Result<()> {
     let environment = std::env::vars().collect();
     let config: Config = load(&Sources { product: "identity", files: &cli.config, environment, flags: Vec::new() })?;
     match cli.command {
-        Command::Serve { demo, reset_demo, demo_password } => {
+        Command::Serve(demo) => {
             config.check()?;
-            serve(config, demo || reset_demo, reset_demo, demo_password).await
+            serve(config, &demo).await
         }
-        Command::Live => probe(&config, "livez").await,
-        Command::Ready => probe(&config, "readyz").await,
+        Command::Live => live(&config, "livez").await,
+        Command::Ready => live(&config, "readyz").await,
         Command::CheckConfig => {
             config.check()?;
             answer("the configuration can be used\n");
@@ -100,14 +104,22 @@ async fn run(cli: Cli) -> Result<()> {
     }
 }
 
-async fn serve(config: Config, demo: bool, reset: bool, documented: bool) -> Result<()> {
-    let format = if config.telemetry.format == "json" { Format::Json } else { Format::Human };
+async fn serve(config: Config, demo: &Demo) -> Result<()> {
+    let format = match config.telemetry.format {
+        LogFormat::Json => Format::Json,
+        LogFormat::Human => Format::Human,
+    };
     keyrealm_telemetry::init(format, &config.telemetry.level, std::io::stderr)?;
     let (clock, random): (SharedClock, SharedRandom) = (Arc::new(SystemClock), Arc::new(SystemRandom));
-    let database = Database::open_sqlite(&config.database.folder, None)?;
-    if demo {
+    let database = Database::open(&config.database, Product::Identity, None).await?;
+    if demo.demo || demo.reset_demo {
+        let file = match (&demo.demo_credentials, &config.database.postgres) {
+            (Some(file), _) => file.clone(),
+            (None, None) => config.database.folder.join("demo-credentials.json"),
+            (None, Some(_)) => bail!("--demo with database.postgres needs --demo-credentials FILE for the passwords"),
+        };
         let registrar = Registrar::new(Arc::clone(&database), Arc::clone(&clock), Arc::clone(&random));
-        declare_demo(&config, &database, &registrar, reset, documented).await?;
+        declare_demo(&database, &registrar, demo, &file).await?;
     }
     let listen = &config.server;
     let sockets = Sockets::bind(&listen.public.address, &listen.mtls.address, &listen.admin.address).await?;
@@ -123,44 +135,28 @@ async fn serve(config: Config, demo: bool, reset: bool, documented: bool) -> Res
     Ok(())
 }
 
-async fn declare_demo(
-    config: &Config,
-    database: &Database,
-    registrar: &Registrar,
-    reset: bool,
-    documented: bool,
-) -> Result<()> {
+async fn declare_demo(database: &Database, registrar: &Registrar, demo: &Demo, file: &Path) -> Result<()> {
     registrar.ensure_deployment("").await?;
-    if reset {
-        for (slug, _) in seed::DEMO_TENANTS {
-            registrar.delete_tenant(slug).await?;
-        }
+    if demo.reset_demo {
+        registrar.delete_demo().await?;
     }
     if seed::is_declared(database, registrar).await? {
         return Ok(());
     }
-    let credentials = if documented { DemoCredentials::documented() } else { DemoCredentials::generate(&SystemRandom) };
-    let path = config.database.folder.join("demo-credentials.json");
-    write_private(&path, serde_json::to_string_pretty(&credentials)?.as_bytes())?;
+    let credentials = if file.exists() {
+        let text = read_private(file)?;
+        serde_json::from_slice(text.expose()).with_context(|| format!("{} has another form", file.display()))?
+    } else {
+        let credentials =
+            if demo.demo_password { DemoCredentials::documented() } else { DemoCredentials::generate(&SystemRandom) };
+        write_private(file, serde_json::to_string_pretty(&credentials)?.as_bytes())?;
+        credentials
+    };
     seed::declare_demo(registrar, &credentials, &SystemRandom).await?;
-    tracing::info!(file = %path.display(), "the demo is declared");
+    tracing::info!(file = %file.display(), "the demo is declared");
     Ok(())
 }
 
-/// Asks the admin listener by the name `localhost`, over TLS with the configured bundle.
-async fn probe(config: &Config, path: &str) -> Result<()> {
-    let port = config
-        .server
-        .admin
-        .address
-        .rsplit_once(':')
-        .map(|(_, port)| port)
-        .context("server.admin.address has no port")?;
-    let trust = TrustBundle::from_file(&config.tls.ca)?;
-    let client = HttpsClient::new(&client_config(&trust, None)?, ClientOptions::default());
-    let answer = client.get(&Url::parse(&format!("https://localhost:{port}/{path}"))?).await?;
-    if answer.status != http::StatusCode::OK {
-        bail!("{path} answered {}", answer.status);
-    }
-    Ok(())
+async fn live(config: &Config, path: &str) -> Result<()> {
+    Ok(probe(&TrustBundle::from_file(&config.tls.ca)?, &config.server.admin.address, path).await?)
 }

@@ -120,7 +120,7 @@ impl Reconciler {
         Ok(id)
     }
 
-    async fn begin(&self, tenant: TenantId) -> Result<keyrealm_store::Tx, StoreError> {
+    async fn begin(&self, tenant: TenantId) -> Result<keyrealm_store::TenantTx, StoreError> {
         self.database.tenant(Product::Identity, tenant, TenantAccess::Change).await
     }
 

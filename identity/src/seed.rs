@@ -9,9 +9,6 @@ use keyrealm_store::{Database, Product};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-/// The demo's tenants: slug and name.
-pub const DEMO_TENANTS: [(&str, &str); 2] = [("demo-1", "Demo One"), ("demo-2", "Demo Two")];
-
 /// Where the demo's clients are sent back to.
 pub const REDIRECT_URI: &str = "http://localhost:3000/callback";
 /// Where the demo's clients are sent after a log-out.
@@ -122,7 +119,7 @@ impl DemoCredentials {
     }
 
     fn with(secret: impl Fn(&str) -> String) -> Self {
-        let slug = |tenant: usize| DEMO_TENANTS.get(tenant).map_or("", |(slug, _)| slug).to_owned();
+        let slug = |tenant: usize| Registrar::demo_slugs().nth(tenant).unwrap_or_default().to_owned();
         let users = USERS.iter().map(|(tenant, username, _, password)| DemoUser {
             tenant: slug(*tenant),
             username: (*username).to_owned(),
@@ -155,8 +152,7 @@ impl DemoCredentials {
 /// When the database fails.
 pub async fn is_declared(database: &Database, registrar: &Registrar) -> Result<bool, RegistryError> {
     let mut entries = 0;
-    for (slug, name) in DEMO_TENANTS {
-        let tenant = registrar.ensure_tenant(slug, name).await?;
+    for tenant in registrar.ensure_demo().await? {
         entries += desired::count(&mut database.control().await?, tenant.id, Product::Identity).await?;
     }
     Ok(entries > 0)
@@ -171,13 +167,11 @@ pub async fn declare_demo(
     credentials: &DemoCredentials,
     random: &dyn Random,
 ) -> Result<Vec<Tenant>, RegistryError> {
-    let mut tenants = Vec::new();
-    for (place, (slug, name)) in DEMO_TENANTS.iter().enumerate() {
-        let tenant = registrar.ensure_tenant(slug, name).await?;
+    let tenants = registrar.ensure_demo().await?;
+    for (place, tenant) in tenants.iter().enumerate() {
         let users = USERS.iter().filter(|(own, ..)| *own == place).map(|row| user(row, credentials, random));
         let clients = CLIENTS.iter().filter(|row| row.tenant == place).map(|row| client(row, credentials));
         registrar.declare(tenant.id, Product::Identity, users.chain(clients).collect::<Vec<_>>()).await?;
-        tenants.push(tenant);
     }
     Ok(tenants)
 }

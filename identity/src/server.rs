@@ -3,17 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
-use axum::routing::get;
 use keyrealm_auth::{RevocationList, follow_revocations};
 use keyrealm_barrier::{Barrier, BarrierError, UnsealKey, UnsealKeyError};
-use keyrealm_base::{InstanceId, SharedClock, SharedRandom, Timestamp};
+use keyrealm_base::{SharedClock, SharedRandom};
 use keyrealm_config::ConfigError;
 use keyrealm_crypto::password::{PasswordHash, PasswordPool, PasswordPoolError};
-use keyrealm_http::{
-    Addresses, Check, Health, Limits, Routers, Serving, Sockets, Standard, health_router, problem_docs, standard,
-};
-use keyrealm_registry::{Instance, Registrar, RegistryError, heartbeat, instances, observed};
+use keyrealm_http::{Addresses, Check, Health, Limits, Routers, Serving, Sockets, Standard};
+use keyrealm_registry::{Condition, Presence, Registrar, RegistryError, Vitals};
 use keyrealm_store::{Database, Product, Space, StoreError};
 use keyrealm_tls::{IdentityFiles, ReloadingIdentity, TlsError, TrustBundle, Watch, read_private};
 use tokio::task::JoinSet;
@@ -82,8 +78,7 @@ pub struct Server;
 /// A running identity server.
 pub struct Running {
     addresses: Addresses,
-    instance: InstanceId,
-    database: Arc<Database>,
+    presence: Arc<Presence>,
     health: Health,
     serving: Serving,
     tasks: JoinSet<()>,
@@ -147,57 +142,43 @@ impl Server {
             dummy: PasswordHash::dummy(random.as_ref()),
             throttle: Throttle::new(),
         });
+        database.wait_fresh().await?;
         let health = Health::default();
         health.set("database", Check::Ok);
-        tasks.spawn(watch_failures(Arc::clone(&database), health.clone()));
+        let presence = Presence::new(Arc::clone(&database), Product::Identity, Arc::clone(&clock), &random);
+        tasks.spawn(Arc::clone(&presence).watch({
+            let health = health.clone();
+            move |condition| show(&health, condition)
+        }));
         let (api, _) = endpoints::router().split_for_parts();
         let api = api.with_state(app);
         let shell = Standard { clock: Arc::clone(&clock), randomness: Arc::clone(&random), timeout: REQUEST_TIMEOUT };
-        let document = openapi::openapi();
-        let public = api
-            .clone()
-            .merge(problem_docs())
-            .route("/openapi.json", get(async move || ([("content-type", "application/json")], document.clone())));
-        let routers = Routers {
-            public: standard(public, shell.clone()),
-            mtls: standard(api, shell.clone()),
-            admin: health_router(health.clone(), Router::new(), shell),
-        };
+        let routers = Routers::new(api, openapi::openapi(), health.clone(), shell);
         let serving = sockets.serve(&identity, &trust, routers, Limits::default())?;
-
-        let instance = InstanceId::new(clock.as_ref(), random.as_ref());
-        let describe = {
-            let (health, identity, bundle) = (health.clone(), Arc::clone(&identity), trust.sha256().to_owned());
-            move || Instance {
-                id: instance,
-                product: Product::Identity.name().to_owned(),
+        let vitals = {
+            let (health, bundle) = (health.clone(), trust.sha256().to_owned());
+            move || Vitals {
                 ready: health.is_ready(),
                 chain_sha256: identity.current().chain_sha256().to_owned(),
                 bundle_sha256: bundle.clone(),
                 schema_version: storage::TENANT.last().map_or(0, |last| last.version),
-                heartbeat: Timestamp::default(),
             }
         };
-        tasks.spawn(heartbeat(Arc::clone(&database), clock, describe));
+        tasks.spawn(Arc::clone(&presence).beat(vitals));
         tracing::info!(issuer = config.server.public_url, public = %addresses.public, "identity serves");
-        Ok(Running { addresses, instance, database, health, serving, tasks, _watch: watch })
+        Ok(Running { addresses, presence, health, serving, tasks, _watch: watch })
     }
 }
 
-/// A declared object that cannot be made does not stop the others, but it shows.
-async fn watch_failures(database: Arc<Database>, health: Health) {
-    loop {
-        let failures = async { observed::failures(&mut database.control().await?, Product::Identity).await };
-        match failures.await {
-            Ok(failures) if failures.is_empty() => {
-                health.set("database", Check::Ok);
-                health.set("declared", Check::Ok);
-            }
-            Ok(failures) => health.set("declared", Check::Degraded(failures.join("; "))),
-            Err(error) => health.set("database", Check::Failed(error.to_string())),
-        }
-        tokio::time::sleep(Duration::from_secs(5)).await;
-    }
+/// What cannot be made does not stop the others, but it shows.
+fn show(health: &Health, condition: Condition) {
+    let (database, declared) = match condition {
+        Condition::Good => (Check::Ok, Check::Ok),
+        Condition::Declared(failures) => (Check::Ok, Check::Degraded(failures)),
+        Condition::Database(error) => return health.set("database", Check::Failed(error)),
+    };
+    health.set("database", database);
+    health.set("declared", declared);
 }
 
 impl Running {
@@ -214,13 +195,6 @@ impl Running {
             tracing::warn!("requests were cut off after {} s", GRACE.as_secs());
         }
         self.tasks.shutdown().await;
-        let removed = async {
-            let mut tx = self.database.control().await?;
-            instances::remove(&mut tx, self.instance).await?;
-            tx.commit().await
-        };
-        if let Err(error) = removed.await {
-            tracing::warn!(%error, "cannot take out the instance's row");
-        }
+        self.presence.leave().await;
     }
 }

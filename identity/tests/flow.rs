@@ -5,11 +5,11 @@ mod support;
 
 use http::{Method, header};
 use identity::seed::{LOGGED_OUT_URI, REDIRECT_URI};
+use keyrealm_testkit::{On, on_each_database};
 use support::{Realm, WEB, error, form, location, query};
 
-#[tokio::test]
-async fn a_whole_log_in_echoes_state_and_issuer() {
-    let realm = Realm::start().await;
+async fn a_whole_log_in_echoes_state_and_issuer(on: On) {
+    let realm = Realm::start(on).await;
     let state = "a b&c=d%é\r\nLocation: evil";
     let at = realm.browser().walk(&realm.authorize(WEB, &[("state", state)]), "demo-admin").await;
     assert!(at.as_str().starts_with(REDIRECT_URI) && !at.as_str().contains(['\r', '\n', ' ']));
@@ -21,9 +21,8 @@ async fn a_whole_log_in_echoes_state_and_issuer() {
     assert_eq!(info.json()["preferred_username"], "demo-admin");
 }
 
-#[tokio::test]
-async fn the_post_form_of_the_request_works_alike() {
-    let realm = Realm::start().await;
+async fn the_post_form_of_the_request_works_alike(on: On) {
+    let realm = Realm::start(on).await;
     let url = realm.authorize(WEB, &[]);
     let fields = url.query_pairs().into_owned().collect();
     let mut browser = realm.browser();
@@ -32,9 +31,8 @@ async fn the_post_form_of_the_request_works_alike() {
 }
 
 /// A wrong client or redirect URI is told on a page; nothing is sent anywhere (IDN-07).
-#[tokio::test]
-async fn nothing_is_sent_to_addresses_that_are_not_registered() {
-    let realm = Realm::start().await;
+async fn nothing_is_sent_to_addresses_that_are_not_registered(on: On) {
+    let realm = Realm::start(on).await;
     for change in [
         [("redirect_uri", "http://localhost:3000/callback/")],
         [("redirect_uri", "http://localhost:3000/Callback")],
@@ -55,9 +53,8 @@ async fn nothing_is_sent_to_addresses_that_are_not_registered() {
     assert_eq!(realm.client.get(&twice).await.unwrap().status, 400);
 }
 
-#[tokio::test]
-async fn errors_go_back_to_the_client_with_state_and_issuer() {
-    let realm = Realm::start().await;
+async fn errors_go_back_to_the_client_with_state_and_issuer(on: On) {
+    let realm = Realm::start(on).await;
     for (change, expected) in [
         (("response_type", "token"), "unsupported_response_type"),
         (("scope", "kms:admin"), "invalid_scope"),
@@ -75,9 +72,8 @@ async fn errors_go_back_to_the_client_with_state_and_issuer() {
     }
 }
 
-#[tokio::test]
-async fn single_sign_on_and_the_prompts() {
-    let realm = Realm::start().await;
+async fn single_sign_on_and_the_prompts(on: On) {
+    let realm = Realm::start(on).await;
     let mut browser = realm.browser();
     let first = realm.authorize(WEB, &[]);
     browser.walk(&first, "demo-admin").await;
@@ -103,9 +99,8 @@ async fn single_sign_on_and_the_prompts() {
     assert!(location(&first, &browser.get(&first).await).path().ends_with("/login"), "an idle session is over");
 }
 
-#[tokio::test]
-async fn denied_consent_is_told_to_the_client() {
-    let realm = Realm::start().await;
+async fn denied_consent_is_told_to_the_client(on: On) {
+    let realm = Realm::start(on).await;
     let mut browser = realm.browser();
     let (login_at, page) = browser.page(&realm.authorize(WEB, &[])).await;
     let mut fields = form(&page);
@@ -114,10 +109,7 @@ async fn denied_consent_is_told_to_the_client() {
     let answer = browser.send(Method::POST, &login_at, Some(&fields)).await;
     let consent_at = location(&login_at, &answer);
     let page = browser.get(&consent_at).await;
-    assert!(
-        page.text().contains("Demo web app") && page.text().contains("kms:read") == false,
-        "roles limit what is asked"
-    );
+    assert!(page.text().contains("Demo web app") && !page.text().contains("kms:read"), "roles limit what is asked");
     let mut fields = form(&page);
     fields.insert("action".into(), "deny".into());
     let answer = browser.send(Method::POST, &consent_at, Some(&fields)).await;
@@ -127,9 +119,8 @@ async fn denied_consent_is_told_to_the_client() {
 }
 
 /// A form from elsewhere, a form of another browser, and consent by another user's session (IDN-09, IDN-10).
-#[tokio::test]
-async fn forms_belong_to_their_browser_and_user() {
-    let realm = Realm::start().await;
+async fn forms_belong_to_their_browser_and_user(on: On) {
+    let realm = Realm::start(on).await;
     let (mut victim, mut attacker) = (realm.browser(), realm.browser());
     let (at, page) = attacker.page(&realm.authorize(WEB, &[])).await;
     let mut fields = form(&page);
@@ -148,9 +139,8 @@ async fn forms_belong_to_their_browser_and_user() {
     assert_eq!(victim.get(&consent_at).await.status, 400, "another user's question");
 }
 
-#[tokio::test]
-async fn pages_are_safe_and_usable() {
-    let realm = Realm::start().await;
+async fn pages_are_safe_and_usable(on: On) {
+    let realm = Realm::start(on).await;
     let (_, page) = realm.browser().page(&realm.authorize(WEB, &[("login_hint", "<script>x</script>")])).await;
     let policy = page.header(&header::CONTENT_SECURITY_POLICY);
     assert!(policy.starts_with("default-src 'none'; style-src 'sha256-") && policy.contains("frame-ancestors 'none'"));
@@ -177,9 +167,8 @@ async fn pages_are_safe_and_usable() {
 }
 
 /// Guessing is slowed down without a hint at whether the user exists (TEN-20).
-#[tokio::test]
-async fn unknown_users_and_wrong_passwords_look_alike_and_guessing_slows_down() {
-    let realm = Realm::start().await;
+async fn unknown_users_and_wrong_passwords_look_alike_and_guessing_slows_down(on: On) {
+    let realm = Realm::start(on).await;
     let mut seen = std::collections::HashSet::new();
     for user in ["demo-user", "nobody"] {
         let mut browser = realm.browser();
@@ -206,9 +195,8 @@ async fn unknown_users_and_wrong_passwords_look_alike_and_guessing_slows_down() 
     assert_eq!(seen.len(), 1, "{:?}", seen.iter().map(|(status, _)| status).collect::<Vec<_>>());
 }
 
-#[tokio::test]
-async fn log_out_asks_redirects_and_ends_everything() {
-    let realm = Realm::start().await;
+async fn log_out_asks_redirects_and_ends_everything(on: On) {
+    let realm = Realm::start(on).await;
     let mut browser = realm.browser();
     let code = browser.code(&realm.authorize(WEB, &[]), "demo-admin").await;
     let tokens = realm.redeem(&code).await.json();
@@ -244,3 +232,16 @@ async fn log_out_asks_redirects_and_ends_everything() {
     let done = browser.get(&end(&[])).await;
     assert!(done.text().contains("logged out"));
 }
+
+on_each_database!(
+    a_whole_log_in_echoes_state_and_issuer,
+    the_post_form_of_the_request_works_alike,
+    nothing_is_sent_to_addresses_that_are_not_registered,
+    errors_go_back_to_the_client_with_state_and_issuer,
+    single_sign_on_and_the_prompts,
+    denied_consent_is_told_to_the_client,
+    forms_belong_to_their_browser_and_user,
+    pages_are_safe_and_usable,
+    unknown_users_and_wrong_passwords_look_alike_and_guessing_slows_down,
+    log_out_asks_redirects_and_ends_everything,
+);

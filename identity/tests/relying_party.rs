@@ -5,6 +5,7 @@ mod support;
 
 use identity::seed::REDIRECT_URI;
 use keyrealm_http::client::HttpsClient;
+use keyrealm_testkit::{On, on_each_database};
 use openidconnect::core::{CoreAuthenticationFlow, CoreClient, CoreProviderMetadata};
 use openidconnect::{
     AuthorizationCode, ClientId, ClientSecret, CsrfToken, HttpRequest, HttpResponse, IssuerUrl, Nonce,
@@ -24,9 +25,8 @@ async fn send(client: HttpsClient, request: HttpRequest) -> Result<HttpResponse,
     Ok(response)
 }
 
-#[tokio::test]
-async fn openidconnect_logs_in_verifies_and_refreshes() {
-    let realm = Realm::start().await;
+async fn openidconnect_logs_in_verifies_and_refreshes(on: On) {
+    let realm = Realm::start(on).await;
     let http = |request: HttpRequest| send(realm.client.clone(), request);
     let issuer = IssuerUrl::new(realm.issuer.as_str().trim_end_matches('/').to_owned()).unwrap();
     let metadata = CoreProviderMetadata::discover_async(issuer, &http).await.unwrap();
@@ -50,3 +50,5 @@ async fn openidconnect_logs_in_verifies_and_refreshes() {
         client.exchange_refresh_token(tokens.refresh_token().unwrap()).unwrap().request_async(&http).await.unwrap();
     assert_ne!(refreshed.access_token().secret(), tokens.access_token().secret());
 }
+
+on_each_database!(openidconnect_logs_in_verifies_and_refreshes,);

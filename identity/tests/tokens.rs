@@ -11,6 +11,7 @@ use http::header;
 use keyrealm_jose::jwk::VerifyingKeys;
 use keyrealm_jose::jws::Unverified;
 use keyrealm_store::{Product, Sql, StatementHook, TenantAccess};
+use keyrealm_testkit::{On, on_each_database};
 use serde_json::Value;
 use support::{Realm, VERIFIER, WEB, error};
 
@@ -18,9 +19,8 @@ fn payload(token: &str) -> Value {
     serde_json::from_slice(Unverified::parse(token).unwrap().peek_payload()).unwrap()
 }
 
-#[tokio::test]
-async fn tokens_say_what_the_standards_ask_for() {
-    let realm = Realm::start().await;
+async fn tokens_say_what_the_standards_ask_for(on: On) {
+    let realm = Realm::start(on).await;
     let tokens = realm.tokens().await;
     let keys = realm.client.get(&realm.url("/oauth2/v1/jwks")).await.unwrap();
     let keys = VerifyingKeys::parse(&keys.body).unwrap();
@@ -47,9 +47,8 @@ async fn tokens_say_what_the_standards_ask_for() {
     assert_eq!(access["sub"], id["sub"]);
 }
 
-#[tokio::test]
-async fn the_metadata_is_whole_and_every_address_in_it_answers() {
-    let realm = Realm::start().await;
+async fn the_metadata_is_whole_and_every_address_in_it_answers(on: On) {
+    let realm = Realm::start(on).await;
     let metadata = realm.client.get(&realm.url("/.well-known/openid-configuration")).await.unwrap();
     assert_eq!(metadata.header(&header::ACCESS_CONTROL_ALLOW_ORIGIN), "*");
     let metadata = metadata.json();
@@ -73,9 +72,8 @@ async fn the_metadata_is_whole_and_every_address_in_it_answers() {
 }
 
 /// A hundred at once: one wins, nobody sees a server error, and the winner's tokens live.
-#[tokio::test]
-async fn a_code_used_a_hundred_times_at_once_gives_tokens_once() {
-    let realm = Arc::new(Realm::start().await);
+async fn a_code_used_a_hundred_times_at_once_gives_tokens_once(on: On) {
+    let realm = Arc::new(Realm::start(on).await);
     let code = realm.browser().code(&realm.authorize(WEB, &[]), "demo-admin").await;
     let mut set = tokio::task::JoinSet::new();
     for _ in 0..100 {
@@ -93,9 +91,8 @@ async fn a_code_used_a_hundred_times_at_once_gives_tokens_once() {
     assert_eq!(realm.userinfo(&access).await.status, 401, "a later use is a theft: the first one's tokens end");
 }
 
-#[tokio::test]
-async fn a_refresh_token_used_a_hundred_times_at_once_is_exchanged_once() {
-    let realm = Arc::new(Realm::start().await);
+async fn a_refresh_token_used_a_hundred_times_at_once_is_exchanged_once(on: On) {
+    let realm = Arc::new(Realm::start(on).await);
     let refresh = realm.tokens().await["refresh_token"].as_str().unwrap().to_owned();
     let mut set = tokio::task::JoinSet::new();
     for _ in 0..100 {
@@ -110,9 +107,8 @@ async fn a_refresh_token_used_a_hundred_times_at_once_is_exchanged_once() {
     assert_eq!(realm.refresh(&next).await.status, 200, "the winner's token goes on");
 }
 
-#[tokio::test]
-async fn replays_end_the_family_and_lost_answers_do_not() {
-    let realm = Realm::start().await;
+async fn replays_end_the_family_and_lost_answers_do_not(on: On) {
+    let realm = Realm::start(on).await;
     let text = |value: &Value, name: &str| value[name].as_str().unwrap().to_owned();
     // Lost answer: the successor was never used.
     let first = text(&realm.tokens().await, "refresh_token");
@@ -139,9 +135,8 @@ async fn replays_end_the_family_and_lost_answers_do_not() {
     assert_eq!(error(&realm.refresh(&late).await), "invalid_grant");
 }
 
-#[tokio::test]
-async fn scope_shrinks_and_never_grows() {
-    let realm = Realm::start().await;
+async fn scope_shrinks_and_never_grows(on: On) {
+    let realm = Realm::start(on).await;
     let refresh = realm.tokens().await["refresh_token"].as_str().unwrap().to_owned();
     let ask = async |token: &str, scope: &str| {
         let fields = [("grant_type", "refresh_token"), ("refresh_token", token), ("scope", scope)];
@@ -155,9 +150,8 @@ async fn scope_shrinks_and_never_grows() {
     assert_eq!(again.status, 200, "the refresh token keeps what was granted");
 }
 
-#[tokio::test]
-async fn codes_are_bound_to_client_redirect_and_verifier_and_expire() {
-    let realm = Realm::start().await;
+async fn codes_are_bound_to_client_redirect_and_verifier_and_expire(on: On) {
+    let realm = Realm::start(on).await;
     let code = async || realm.browser().code(&realm.authorize(WEB, &[]), "demo-admin").await;
     let redeem = async |code: &str, client: &str, change: (&str, &str)| {
         let base = [
@@ -192,9 +186,8 @@ async fn codes_are_bound_to_client_redirect_and_verifier_and_expire() {
     }
 }
 
-#[tokio::test]
-async fn clients_are_authenticated_and_errors_are_those_of_the_rfc() {
-    let realm = Realm::start().await;
+async fn clients_are_authenticated_and_errors_are_those_of_the_rfc(on: On) {
+    let realm = Realm::start(on).await;
     let url = realm.url("/oauth2/v1/token");
     let grant = ("grant_type", "client_credentials");
     let send = async |basic: Option<&str>, fields: &[(&str, &str)]| {
@@ -248,9 +241,8 @@ async fn clients_are_authenticated_and_errors_are_those_of_the_rfc() {
     assert_eq!(error(&json), "invalid_request");
 }
 
-#[tokio::test]
-async fn introspection_and_revocation_ask_who_it_is() {
-    let realm = Realm::start().await;
+async fn introspection_and_revocation_ask_who_it_is(on: On) {
+    let realm = Realm::start(on).await;
     let tokens = realm.tokens().await;
     let (access, refresh) = (tokens["access_token"].as_str().unwrap(), tokens["refresh_token"].as_str().unwrap());
     for path in ["/oauth2/v1/introspect", "/oauth2/v1/revoke", "/oauth2/introspect", "/oauth2/revoke"] {
@@ -280,9 +272,8 @@ async fn introspection_and_revocation_ask_who_it_is() {
     assert!(!realm.is_active(refresh).await && !realm.is_active(access).await, "with its access tokens");
 }
 
-#[tokio::test]
-async fn userinfo_takes_access_tokens_with_openid_only() {
-    let realm = Realm::start().await;
+async fn userinfo_takes_access_tokens_with_openid_only(on: On) {
+    let realm = Realm::start(on).await;
     let tokens = realm.tokens().await;
     let id = tokens["id_token"].as_str().unwrap();
     assert_eq!(realm.userinfo(id).await.status, 401);
@@ -295,9 +286,8 @@ async fn userinfo_takes_access_tokens_with_openid_only() {
 }
 
 /// After a full run no issued secret stands in any file (TOK-04, IDN-16).
-#[tokio::test]
-async fn no_secret_is_stored_in_clear() {
-    let realm = Realm::start().await;
+async fn no_secret_is_stored_in_clear(on: On) {
+    let realm = Realm::start(on).await;
     let mut browser = realm.browser();
     let code = browser.code(&realm.authorize(WEB, &[]), "demo-admin").await;
     let tokens = realm.redeem(&code).await.json();
@@ -316,19 +306,19 @@ async fn no_secret_is_stored_in_clear() {
         "there is something to find"
     );
     drop(tx);
-    for file in std::fs::read_dir(realm.folder.path()).unwrap() {
-        let path = file.unwrap().path();
-        let content = std::fs::read(&path).unwrap();
+    let hex = |text: &str| text.bytes().map(|byte| format!("{byte:02x}")).collect::<String>();
+    for (place, content) in realm.test.content().await {
         for secret in &secrets {
-            let found = content.windows(secret.len()).any(|window| window == secret.as_bytes());
-            assert!(!found, "{} holds a secret of {} characters", path.display(), secret.len());
+            for form in [secret.clone(), hex(secret)] {
+                let found = content.windows(form.len()).any(|window| window == form.as_bytes());
+                assert!(!found, "{place} holds a secret of {} characters", secret.len());
+            }
         }
     }
 }
 
 /// A known client's token is minted without any statement.
-#[tokio::test]
-async fn client_credentials_touch_no_database() {
+async fn client_credentials_touch_no_database(on: On) {
     let count = Arc::new(AtomicUsize::new(0));
     let hook: StatementHook = {
         let count = Arc::clone(&count);
@@ -338,10 +328,10 @@ async fn client_credentials_touch_no_database() {
             }
         })
     };
-    let realm = Realm::start_with(Some(hook)).await;
+    let realm = Realm::start_with(on, Some(hook)).await;
     // Reconciling polls the realm-level schema; it is counted apart by waiting for a quiet moment.
     let mint = async || {
-        assert_eq!(realm.post("/oauth2/v1/token", WEB, &[("grant_type", "client_credentials")]).await.status, 200)
+        assert_eq!(realm.post("/oauth2/v1/token", WEB, &[("grant_type", "client_credentials")]).await.status, 200);
     };
     mint().await;
     let mut quiet = false;
@@ -354,3 +344,18 @@ async fn client_credentials_touch_no_database() {
     }
     assert!(quiet, "no round of twenty tokens went without a statement");
 }
+
+on_each_database!(
+    tokens_say_what_the_standards_ask_for,
+    the_metadata_is_whole_and_every_address_in_it_answers,
+    a_code_used_a_hundred_times_at_once_gives_tokens_once,
+    a_refresh_token_used_a_hundred_times_at_once_is_exchanged_once,
+    replays_end_the_family_and_lost_answers_do_not,
+    scope_shrinks_and_never_grows,
+    codes_are_bound_to_client_redirect_and_verifier_and_expire,
+    clients_are_authenticated_and_errors_are_those_of_the_rfc,
+    introspection_and_revocation_ask_who_it_is,
+    userinfo_takes_access_tokens_with_openid_only,
+    no_secret_is_stored_in_clear,
+    client_credentials_touch_no_database,
+);

@@ -98,7 +98,6 @@ impl Config {
             (&self.tls.certificate, "tls.certificate: give the file of the certificate chain (PEM)"),
             (&self.tls.key, "tls.key: give the file of the private key (PEM, mode 0600)"),
             (&self.tls.ca, "tls.ca: give the file of the CA bundle (PEM)"),
-            (&self.database.folder, "database.folder: give the folder for the database files"),
             (&self.barrier.unseal_key_file, "barrier.unseal_key_file: give the file of the unseal key (mode 0600)"),
         ];
         for (path, text) in files {
@@ -112,6 +111,7 @@ impl Config {
             need(issuer.jwks_url.scheme() == "https", "auth.issuers[].jwks_url: must be an https URL");
             need(!issuer.issuer.is_empty(), "auth.issuers[].issuer: must not be empty");
         }
+        wrong.extend(self.database.problems());
         if wrong.is_empty() { Ok(()) } else { Err(ConfigError::Invalid(wrong)) }
     }
 }

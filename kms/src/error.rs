@@ -94,9 +94,14 @@ impl KmsError {
             Self::Verify => ProblemCode::SignatureInvalid.into(),
             Self::UnknownTenant => ProblemCode::NoTenant.into(),
             Self::Integrity(_) => ProblemCode::IntegrityError.into(),
-            Self::Busy | Self::Store(StoreError::Busy { .. }) => {
+            Self::Store(StoreError::Stale) => Problem::from(ProblemCode::StaleKeys).header(RETRY_AFTER, "1"),
+            Self::Store(StoreError::NotPrepared { .. }) => {
+                Problem::from(ProblemCode::TenantUnavailable).header(RETRY_AFTER, "1")
+            }
+            Self::Barrier(BarrierError::Store(error)) | Self::Store(error) if error.is_passing() => {
                 Problem::from(ProblemCode::Unavailable).header(RETRY_AFTER, "1")
             }
+            Self::Busy => Problem::from(ProblemCode::Unavailable).header(RETRY_AFTER, "1"),
             Self::Barrier(BarrierError::Integrity { .. }) => ProblemCode::IntegrityError.into(),
             Self::Store(_) | Self::Barrier(_) | Self::Crypto(_) => ProblemCode::Internal.into(),
             Self::Shared(inner) => inner.problem(),

@@ -4,20 +4,19 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 use keyrealm_base::{SharedClock, SharedRandom, SystemClock};
-use keyrealm_config::{Sources, load};
+use keyrealm_config::{LogFormat, Sources, load};
 use keyrealm_crypto::SystemRandom;
-use keyrealm_http::Sockets;
-use keyrealm_http::client::{ClientOptions, HttpsClient};
+use keyrealm_http::client::ClientOptions;
+use keyrealm_http::{Sockets, probe};
 use keyrealm_registry::Registrar;
-use keyrealm_store::Database;
+use keyrealm_store::{Database, Product};
 use keyrealm_telemetry::Format;
-use keyrealm_tls::{TrustBundle, client_config};
+use keyrealm_tls::TrustBundle;
 use kms::{Config, Deps, Server};
 use tokio::signal::unix::{SignalKind, signal};
-use url::Url;
 
 /// The Keyrealm key management service.
 #[derive(Parser)]
@@ -82,8 +81,8 @@ async fn run(cli: Cli) -> Result<()> {
     let config: Config = load(&sources)?;
     match cli.command {
         Command::Serve { demo, reset_demo } => serve(config, demo, reset_demo).await,
-        Command::Live => probe(&config, "livez").await,
-        Command::Ready => probe(&config, "readyz").await,
+        Command::Live => live(&config, "livez").await,
+        Command::Ready => live(&config, "readyz").await,
         Command::CheckConfig => {
             config.check()?;
             answer("the configuration can be used\n");
@@ -95,17 +94,18 @@ async fn run(cli: Cli) -> Result<()> {
 
 async fn serve(config: Config, demo: bool, reset_demo: bool) -> Result<()> {
     config.check()?;
-    let format = if config.telemetry.format == "json" { Format::Json } else { Format::Human };
+    let format = match config.telemetry.format {
+        LogFormat::Json => Format::Json,
+        LogFormat::Human => Format::Human,
+    };
     keyrealm_telemetry::init(format, &config.telemetry.level, std::io::stderr)?;
     let (clock, random): (SharedClock, SharedRandom) = (Arc::new(SystemClock), Arc::new(SystemRandom));
-    let database = Database::open_sqlite(&config.database.folder, None)?;
+    let database = Database::open(&config.database, Product::Kms, None).await?;
     if demo || reset_demo {
         let registrar = Registrar::new(Arc::clone(&database), Arc::clone(&clock), Arc::clone(&random));
         registrar.ensure_deployment("").await?;
         if reset_demo {
-            for (slug, _) in kms::seed::DEMO_TENANTS {
-                registrar.delete_tenant(slug).await?;
-            }
+            registrar.delete_demo().await?;
         }
         kms::seed::declare_demo(&registrar).await?;
     }
@@ -123,20 +123,6 @@ async fn serve(config: Config, demo: bool, reset_demo: bool) -> Result<()> {
     Ok(())
 }
 
-/// Asks the admin listener by the name `localhost`, over TLS with the configured bundle.
-async fn probe(config: &Config, path: &str) -> Result<()> {
-    let port = config
-        .server
-        .admin
-        .address
-        .rsplit_once(':')
-        .map(|(_, port)| port)
-        .context("server.admin.address has no port")?;
-    let trust = TrustBundle::from_file(&config.tls.ca)?;
-    let client = HttpsClient::new(&client_config(&trust, None)?, ClientOptions::default());
-    let answer = client.get(&Url::parse(&format!("https://localhost:{port}/{path}"))?).await?;
-    if answer.status != http::StatusCode::OK {
-        bail!("{path} answered {}", answer.status);
-    }
-    Ok(())
+async fn live(config: &Config, path: &str) -> Result<()> {
+    Ok(probe(&TrustBundle::from_file(&config.tls.ca)?, &config.server.admin.address, path).await?)
 }

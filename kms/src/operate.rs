@@ -140,6 +140,7 @@ impl Operations {
     }
 
     async fn usable(&self, tenant: TenantId, id: KeyId, context: Option<&str>) -> Result<Arc<Snapshot>, KmsError> {
+        self.service.database.check_fresh()?;
         check_context(context).map_err(|reason| KmsError::Field { field: "context", reason })?;
         let snapshot = self.snapshots.get(&self.service, tenant, id).await?;
         if snapshot.key.state.allows(Operation::Use) { Ok(snapshot) } else { Err(KmsError::State(snapshot.key.state)) }

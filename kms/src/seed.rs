@@ -4,9 +4,6 @@ use keyrealm_registry::{Registrar, RegistryError, Tenant};
 use keyrealm_store::Product;
 use serde_json::{Value, json};
 
-/// The demo's tenants: slug and name.
-pub const DEMO_TENANTS: [(&str, &str); 2] = [("demo-1", "Demo One"), ("demo-2", "Demo Two")];
-
 const KEYS: [(&str, &str, &str); 4] = [
     ("demo-encryption-aes256", "A256GCM/dir", "Encrypts directly"),
     ("demo-signing-rsa2048", "RS256", "Signs with RSA"),
@@ -24,11 +21,9 @@ pub fn key_names() -> impl Iterator<Item = &'static str> {
 /// # Errors
 /// When the database fails.
 pub async fn declare_demo(registrar: &Registrar) -> Result<Vec<Tenant>, RegistryError> {
-    let mut tenants = Vec::new();
-    for (slug, name) in DEMO_TENANTS {
-        let tenant = registrar.ensure_tenant(slug, name).await?;
+    let tenants = registrar.ensure_demo().await?;
+    for tenant in &tenants {
         registrar.declare(tenant.id, Product::Kms, entries()).await?;
-        tenants.push(tenant);
     }
     Ok(tenants)
 }

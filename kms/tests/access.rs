@@ -8,6 +8,7 @@ use keyrealm_base::KeyId;
 use keyrealm_base::SystemClock;
 use keyrealm_crypto::{SecretBytes, SystemRandom, hmac_sha256};
 use keyrealm_jose::b64;
+use keyrealm_testkit::{On, on_each_database};
 use serde_json::{Value, json};
 use support::{Kms, code};
 
@@ -52,9 +53,8 @@ async fn the_document_lists_these_routes_and_scopes() {
     assert_eq!(listed, ours);
 }
 
-#[tokio::test]
-async fn every_route_needs_a_token_and_its_scope() {
-    let kms = Kms::start().await;
+async fn every_route_needs_a_token_and_its_scope(on: On) {
+    let kms = Kms::start(on).await;
     let id = kms.key("k", "A256GCM/A256KW").await;
     for (method, path, scope, body) in routes(&id) {
         let none = kms.client.send(method.clone(), &kms.url(&path), &[], "".into()).await.unwrap();
@@ -70,9 +70,8 @@ async fn every_route_needs_a_token_and_its_scope() {
 }
 
 /// A key of another tenant answers as one that does not exist, and nothing of it changes.
-#[tokio::test]
-async fn foreign_ids_are_unknown_ids() {
-    let kms = Kms::start().await;
+async fn foreign_ids_are_unknown_ids(on: On) {
+    let kms = Kms::start(on).await;
     let id = kms.key("k", "A256GCM/A256KW").await;
     let before = kms.get(&format!("/api/v1/keys/{id}")).await.text();
     let random = KeyId::new(&SystemClock, &SystemRandom).to_string();
@@ -98,9 +97,8 @@ async fn foreign_ids_are_unknown_ids() {
 }
 
 /// The tenant comes from the token; whatever else names one is ignored or refused (TEN-01).
-#[tokio::test]
-async fn a_tenant_beside_the_token_has_no_effect() {
-    let kms = Kms::start().await;
+async fn a_tenant_beside_the_token_has_no_effect(on: On) {
+    let kms = Kms::start(on).await;
     let id = kms.key("k", "ES256").await;
     let other = kms.tenants[1].to_string();
     let bearer = format!("Bearer {}", kms.issuer.token(kms.tenants[1], "kms:admin"));
@@ -119,9 +117,8 @@ async fn a_tenant_beside_the_token_has_no_effect() {
     assert_eq!(code(&kms.call(&unknown, Method::GET, "/api/v1/keys", None).await), "no-tenant");
 }
 
-#[tokio::test]
-async fn bad_tokens_are_refused() {
-    let kms = Kms::start().await;
+async fn bad_tokens_are_refused(on: On) {
+    let kms = Kms::start(on).await;
     let good = kms.issuer.claims(Some(kms.tenants[0]), "kms:admin");
     let now = good["iat"].as_i64().unwrap();
     let with = |name: &str, value: Value| {
@@ -140,7 +137,7 @@ async fn bad_tokens_are_refused() {
     };
     let jwks = kms.client.get(&kms.issuer.jwks_url).await.unwrap().body.to_vec();
     let hmac = |input: &str| b64::encode(hmac_sha256(&SecretBytes::new(jwks.clone()), &[input.as_bytes()]));
-    let stranger = Kms::start().await;
+    let stranger = Kms::start(on).await;
     let bad = [
         with("exp", json!(now)),
         with("exp", Value::Null),
@@ -178,9 +175,8 @@ async fn bad_tokens_are_refused() {
 }
 
 /// Random `kid`s reach the issuer once in a while only, and a down issuer is survived by the keys at hand.
-#[tokio::test]
-async fn the_key_set_is_read_seldom() {
-    let kms = Kms::start().await;
+async fn the_key_set_is_read_seldom(on: On) {
+    let kms = Kms::start(on).await;
     let claims = kms.issuer.claims(Some(kms.tenants[0]), "kms:admin");
     let mut set = tokio::task::JoinSet::new();
     for n in 0..50 {
@@ -199,9 +195,8 @@ async fn the_key_set_is_read_seldom() {
     assert_ne!(kms.call(&fresh, Method::GET, "/api/v1/keys", None).await.status, 401);
 }
 
-#[tokio::test]
-async fn bad_bodies_say_what_is_wrong() {
-    let kms = Kms::start().await;
+async fn bad_bodies_say_what_is_wrong(on: On) {
+    let kms = Kms::start(on).await;
     let id = kms.key("k", "ES256").await;
     let bearer = format!("Bearer {}", kms.token("kms:admin"));
     let send = async |content_type: &str, body: Vec<u8>| {
@@ -246,9 +241,8 @@ async fn bad_bodies_say_what_is_wrong() {
 }
 
 /// The other listeners: one demands a certificate, one answers probes without.
-#[tokio::test]
-async fn listeners_differ_in_whom_they_let_in() {
-    let kms = Kms::start().await;
+async fn listeners_differ_in_whom_they_let_in(on: On) {
+    let kms = Kms::start(on).await;
     let addresses = kms.running.as_ref().unwrap().addresses();
     let url = |port: u16, path: &str| format!("https://localhost:{port}{path}").parse().unwrap();
     let (plain, certified) = (kms.tls.client(), kms.tls.client_with_certificate());
@@ -263,3 +257,13 @@ async fn listeners_differ_in_whom_they_let_in() {
     assert_eq!(certified.get(&url(admin, "/other")).await.unwrap().status, 404);
     assert_eq!(certified.get(&url(admin, "/readyz")).await.unwrap().json()["ready"], true);
 }
+
+on_each_database!(
+    every_route_needs_a_token_and_its_scope,
+    foreign_ids_are_unknown_ids,
+    a_tenant_beside_the_token_has_no_effect,
+    bad_tokens_are_refused,
+    the_key_set_is_read_seldom,
+    bad_bodies_say_what_is_wrong,
+    listeners_differ_in_whom_they_let_in,
+);

@@ -10,16 +10,16 @@ use http::Method;
 use keyrealm_jose::b64;
 use keyrealm_jose::jwk::VerifyingKeys;
 use keyrealm_jose::jws::Unverified;
-use keyrealm_store::{Product, Sql, StatementHook, TenantAccess};
+use keyrealm_store::{Product, Space, Sql, StatementHook, TenantAccess};
+use keyrealm_testkit::{On, on_each_database};
 use serde_json::json;
 use support::{Kms, code};
 
 const ENCRYPTING: [&str; 2] = ["A256GCM/A256KW", "A256GCM/dir"];
 const SIGNING: [&str; 3] = ["ES256", "RS256", "EdDSA"];
 
-#[tokio::test]
-async fn every_algorithm_does_its_work_and_no_other() {
-    let kms = Kms::start().await;
+async fn every_algorithm_does_its_work_and_no_other(on: On) {
+    let kms = Kms::start(on).await;
     for algorithm in ENCRYPTING {
         let id = kms.key(&algorithm.replace('/', "-"), algorithm).await;
         let path = |operation: &str| format!("/api/v1/keys/{id}/{operation}");
@@ -54,9 +54,8 @@ async fn every_algorithm_does_its_work_and_no_other() {
 }
 
 /// One bit changed in any part is refused, and always in the same words.
-#[tokio::test]
-async fn changed_objects_are_refused_alike() {
-    let kms = Kms::start().await;
+async fn changed_objects_are_refused_alike(on: On) {
+    let kms = Kms::start(on).await;
     let id = kms.key("k", "A256GCM/A256KW").await;
     let sealed = kms.post(&format!("/api/v1/keys/{id}/encrypt"), json!({"plaintext": "aGk"})).await.json();
     let text = sealed["ciphertext"].as_str().unwrap().to_owned();
@@ -81,9 +80,8 @@ async fn changed_objects_are_refused_alike() {
     }
 }
 
-#[tokio::test]
-async fn rotation_keeps_old_ciphertexts_and_uses_the_new_version() {
-    let kms = Kms::start().await;
+async fn rotation_keeps_old_ciphertexts_and_uses_the_new_version(on: On) {
+    let kms = Kms::start(on).await;
     let id = kms.key("k", "A256GCM/dir").await;
     let path = |operation: &str| format!("/api/v1/keys/{id}/{operation}");
     let old = kms.post(&path("encrypt"), json!({"plaintext": "b2xk"})).await.json();
@@ -101,9 +99,8 @@ async fn rotation_keeps_old_ciphertexts_and_uses_the_new_version() {
     assert_eq!(versions["items"][0]["version"], 2);
 }
 
-#[tokio::test]
-async fn a_disabled_key_does_nothing_until_it_is_enabled() {
-    let kms = Kms::start().await;
+async fn a_disabled_key_does_nothing_until_it_is_enabled(on: On) {
+    let kms = Kms::start(on).await;
     let id = kms.key("k", "ES256").await;
     let path = |operation: &str| format!("/api/v1/keys/{id}/{operation}");
     let signed = kms.post(&path("sign"), json!({"payload": "aGk"})).await.json();
@@ -123,8 +120,7 @@ async fn a_disabled_key_does_nothing_until_it_is_enabled() {
 }
 
 /// Warm operations run no statement at all.
-#[tokio::test]
-async fn warm_operations_touch_no_database() {
+async fn warm_operations_touch_no_database(on: On) {
     let count = Arc::new(AtomicUsize::new(0));
     let hook: StatementHook = {
         let count = Arc::clone(&count);
@@ -135,7 +131,7 @@ async fn warm_operations_touch_no_database() {
             }
         })
     };
-    let kms = Kms::start_with(Some(hook)).await;
+    let kms = Kms::start_with(on, Some(hook)).await;
     let (wrap, direct, sign) =
         (kms.key("w", "A256GCM/A256KW").await, kms.key("d", "A256GCM/dir").await, kms.key("s", "ES256").await);
     let round = async || {
@@ -159,9 +155,8 @@ async fn warm_operations_touch_no_database() {
     assert_eq!(count.load(Ordering::SeqCst), before);
 }
 
-#[tokio::test]
-async fn lists_filter_sort_and_page_and_take_no_injection() {
-    let kms = Kms::start().await;
+async fn lists_filter_sort_and_page_and_take_no_injection(on: On) {
+    let kms = Kms::start(on).await;
     for n in 0..30 {
         kms.key(&format!("key-{n:02}"), if n % 2 == 0 { "ES256" } else { "EdDSA" }).await;
     }
@@ -195,9 +190,8 @@ async fn lists_filter_sort_and_page_and_take_no_injection() {
     assert_eq!(list("name[]=x'%20OR%20'1'='1").await["total"], 0);
 }
 
-#[tokio::test]
-async fn names_are_unique_and_changes_are_checked() {
-    let kms = Kms::start().await;
+async fn names_are_unique_and_changes_are_checked(on: On) {
+    let kms = Kms::start(on).await;
     let (a, b) = (kms.key("a", "ES256").await, kms.key("b", "ES256").await);
     assert_eq!(code(&kms.post("/api/v1/keys", json!({"name": "a"})).await), "name-taken");
     let patch = async |id: &str, body| {
@@ -220,13 +214,12 @@ async fn names_are_unique_and_changes_are_checked() {
 }
 
 /// What was written is there after a restart; what somebody changed in the files is refused (BAR-01, BAR-02, KMS-41).
-#[tokio::test]
-async fn restarts_keep_all_and_changed_rows_are_refused() {
-    let mut kms = Kms::start().await;
+async fn restarts_keep_all_and_changed_rows_are_refused(on: On) {
+    let mut kms = Kms::start(on).await;
     let id = kms.key("k", "A256GCM/A256KW").await;
     let sealed = kms.post(&format!("/api/v1/keys/{id}/encrypt"), json!({"plaintext": "aGk"})).await.json();
     let ciphertext = sealed["ciphertext"].clone();
-    kms.restart(|_| {}).await.unwrap();
+    kms.restart(async |_| {}).await;
     let opened = kms.post(&format!("/api/v1/keys/{id}/decrypt"), json!({"ciphertext": ciphertext})).await;
     assert_eq!(opened.json()["plaintext"], "aGk");
 
@@ -239,21 +232,28 @@ async fn restarts_keep_all_and_changed_rows_are_refused() {
     assert_eq!((answer.status.as_u16(), code(&answer)), (500, "integrity-error".to_owned()));
 }
 
-/// A whole tenant's file put back to an older state is noticed at the next start.
-#[tokio::test]
-async fn a_rolled_back_tenant_is_refused() {
-    let mut kms = Kms::start().await;
+/// A whole tenant's space put back to an older state is noticed at the next start.
+async fn a_rolled_back_tenant_is_refused(on: On) {
+    let mut kms = Kms::start(on).await;
     let id = kms.key("k", "ES256").await;
-    let name = format!("kms_{}.sqlite", kms.tenants[0].simple());
-    let keep = tempfile::tempdir().unwrap();
-    let copy = |from: &std::path::Path, to: &std::path::Path| {
-        assert!(std::fs::copy(from.join(&name), to.join(&name)).unwrap() > 0);
-    };
-    kms.restart(|folder| copy(folder, keep.path())).await.unwrap();
+    let space = Space::Tenant(Product::Kms, kms.tenants[0]);
+    kms.restart(async |test| test.save(space).await).await;
     kms.post(&format!("/api/v1/keys/{id}/disable"), json!({})).await;
     kms.post(&format!("/api/v1/keys/{id}/enable"), json!({})).await;
     kms.post(&format!("/api/v1/keys/{id}/disable"), json!({})).await;
-    kms.restart(|folder| copy(keep.path(), folder)).await.unwrap();
+    kms.restart(async |test| test.restore(space).await).await;
     let answer = kms.get(&format!("/api/v1/keys/{id}")).await;
     assert_eq!((answer.status.as_u16(), code(&answer)), (500, "integrity-error".to_owned()));
 }
+
+on_each_database!(
+    every_algorithm_does_its_work_and_no_other,
+    changed_objects_are_refused_alike,
+    rotation_keeps_old_ciphertexts_and_uses_the_new_version,
+    a_disabled_key_does_nothing_until_it_is_enabled,
+    warm_operations_touch_no_database,
+    lists_filter_sort_and_page_and_take_no_injection,
+    names_are_unique_and_changes_are_checked,
+    restarts_keep_all_and_changed_rows_are_refused,
+    a_rolled_back_tenant_is_refused,
+);

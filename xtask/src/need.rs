@@ -4,19 +4,22 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
+use keyrealm_testkit::PostgresServer;
 
 use crate::command::{run, say};
 
 /// A program and the Debian package that holds it.
 struct Need {
-    program: &'static str,
+    is_there: fn() -> bool,
     package: &'static str,
 }
 
 const NEEDS: &[Need] = &[
-    Need { program: "openssl", package: "openssl" },
-    Need { program: "curl", package: "curl" },
-    Need { program: "python3", package: "python3" },
+    Need { is_there: || find("openssl").is_some(), package: "openssl" },
+    Need { is_there: || find("curl").is_some(), package: "curl" },
+    Need { is_there: || find("python3").is_some(), package: "python3" },
+    // Debian keeps its programs off PATH.
+    Need { is_there: PostgresServer::is_installed, package: "postgresql" },
 ];
 
 /// Finds what the tests need and installs what is missing (apt, as root).
@@ -24,7 +27,7 @@ const NEEDS: &[Need] = &[
 /// # Errors
 /// When something is missing and may not or cannot be installed: the message has the line that does it.
 pub(crate) fn programs(install: bool) -> Result<()> {
-    let missing: Vec<&Need> = NEEDS.iter().filter(|need| find(need.program).is_none()).collect();
+    let missing: Vec<&Need> = NEEDS.iter().filter(|need| !(need.is_there)()).collect();
     if missing.is_empty() {
         return Ok(());
     }
@@ -40,8 +43,8 @@ pub(crate) fn programs(install: bool) -> Result<()> {
     apt.args(["install", "--yes", "--no-install-recommends"]).args(&packages);
     apt.env("DEBIAN_FRONTEND", "noninteractive");
     run("apt-get install", &mut apt).with_context(|| format!("as root run: {line}"))?;
-    match missing.iter().find(|need| find(need.program).is_none()) {
-        Some(need) => bail!("{} is still not found after: {line}", need.program),
+    match missing.iter().find(|need| !(need.is_there)()) {
+        Some(need) => bail!("{} is still not found after: {line}", need.package),
         None => Ok(()),
     }
 }

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use anyhow::Result;
 use clap::Args;
+use keyrealm_testkit::{PostgresServer, SERVER_VARIABLE};
 
 use crate::command::{cargo, run as stage, say};
 use crate::{need, openapi, readme};
@@ -30,7 +31,15 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let clippy = ["clippy", "--workspace", "--all-targets", "--quiet", "--", "--deny", "warnings"];
     stage("clippy", &mut cargo(&clippy))?;
 
-    stage("tests", &mut cargo(&["test", "--workspace", "--no-fail-fast"]))?;
+    // Its own processes end with this one; only the folder is taken away here.
+    let server = PostgresServer::start().map_err(anyhow::Error::msg)?;
+    say(&format!("PostgreSQL listens on 127.0.0.1:{}", server.port));
+    let mut tests = cargo(&["test", "--workspace", "--no-fail-fast"]);
+    tests.env(SERVER_VARIABLE, &server.folder);
+    let tested = stage("tests", &mut tests);
+    // The server may be reading it still.
+    let _ = std::fs::remove_dir_all(&server.folder);
+    tested?;
 
     openapi::run(true)?;
     for document in openapi::paths() {

@@ -8,7 +8,7 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use keyrealm_auth::ScopeSet;
 use keyrealm_base::{ObjectId, TenantId};
-use keyrealm_store::{StoreError, Tx};
+use keyrealm_store::{StoreError, TenantTx};
 use url::Url;
 
 use super::cookies;
@@ -136,7 +136,7 @@ pub(crate) async fn issue(
     request: &Request,
     session: &Session,
     scopes: ScopeSet,
-    mut tx: Tx,
+    mut tx: TenantTx,
 ) -> Result<Response, StoreError> {
     let now = app.clock.now();
     let handle = Handle::new(client.tenant, app.random.as_ref());

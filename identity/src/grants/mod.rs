@@ -38,7 +38,7 @@ impl GrantError {
 impl From<StoreError> for GrantError {
     fn from(error: StoreError) -> Self {
         tracing::error!(%error, "the grant failed");
-        let busy = matches!(error, StoreError::Busy { .. });
+        let busy = error.is_passing();
         let code = if busy { OAuthErrorCode::TemporarilyUnavailable } else { OAuthErrorCode::ServerError };
         Self::new(code, "the server failed")
     }

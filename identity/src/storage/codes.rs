@@ -1,7 +1,7 @@
 //! `codes`: authorization codes, single use by one statement.
 
 use keyrealm_base::{ObjectId, Timestamp};
-use keyrealm_store::{Row, Sql, StoreError, Tx};
+use keyrealm_store::{Row, Sql, StoreError, TenantTx};
 
 /// What a code stands for.
 pub(crate) struct Code {
@@ -34,7 +34,7 @@ fn code(row: &Row) -> Result<Code, StoreError> {
 
 /// Issues a code; old ones are taken out once nobody could replay them any more.
 pub(crate) async fn insert(
-    tx: &mut Tx,
+    tx: &mut TenantTx,
     hash: [u8; 32],
     code: &Code,
     expires: Timestamp,
@@ -50,7 +50,7 @@ pub(crate) async fn insert(
 
 /// Uses a code: of all who try, one gets it (RFC 6749, section 4.1.2).
 pub(crate) async fn consume(
-    tx: &mut Tx,
+    tx: &mut TenantTx,
     hash: [u8; 32],
     client_id: &str,
     now: Timestamp,
@@ -64,7 +64,7 @@ pub(crate) async fn consume(
 
 /// When a code of this client was used, and its family.
 pub(crate) async fn used(
-    tx: &mut Tx,
+    tx: &mut TenantTx,
     hash: [u8; 32],
     client_id: &str,
 ) -> Result<Option<(Timestamp, String)>, StoreError> {

@@ -1,10 +1,10 @@
 //! `consents`: what a user has agreed to.
 
 use keyrealm_auth::ScopeSet;
-use keyrealm_store::{Sql, StoreError, Tx};
+use keyrealm_store::{Sql, StoreError, TenantTx};
 
 /// The scopes that the user has agreed to for a client.
-pub(crate) async fn get(tx: &mut Tx, user_id: &str, client_id: &str) -> Result<ScopeSet, StoreError> {
+pub(crate) async fn get(tx: &mut TenantTx, user_id: &str, client_id: &str) -> Result<ScopeSet, StoreError> {
     let sql =
         Sql::new("SELECT scope FROM {s}consents WHERE user_id = $1 AND client_id = $2").bind(user_id).bind(client_id);
     let Some(row) = tx.fetch_one(sql).await? else { return Ok(ScopeSet::EMPTY) };
@@ -13,7 +13,7 @@ pub(crate) async fn get(tx: &mut Tx, user_id: &str, client_id: &str) -> Result<S
 }
 
 /// Remembers an agreement together with those before.
-pub(crate) async fn add(tx: &mut Tx, user_id: &str, client_id: &str, scopes: ScopeSet) -> Result<(), StoreError> {
+pub(crate) async fn add(tx: &mut TenantTx, user_id: &str, client_id: &str, scopes: ScopeSet) -> Result<(), StoreError> {
     let all: ScopeSet = get(tx, user_id, client_id).await?.iter().chain(scopes.iter()).collect();
     let sql = Sql::new(
         "INSERT INTO {s}consents (user_id, client_id, scope) VALUES ($1, $2, $3) ON CONFLICT (user_id, client_id) DO UPDATE \

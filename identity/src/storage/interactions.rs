@@ -1,7 +1,7 @@
 //! `interactions`: authorization requests whose user is logging in or being asked.
 
 use keyrealm_base::Timestamp;
-use keyrealm_store::{Sql, StoreError, Tx};
+use keyrealm_store::{Sql, StoreError, TenantTx};
 
 use crate::domain::authorize::Request;
 
@@ -14,7 +14,7 @@ pub(crate) struct Interaction {
 
 /// Keeps a request; those that nobody came back to are taken out.
 pub(crate) async fn insert(
-    tx: &mut Tx,
+    tx: &mut TenantTx,
     hash: [u8; 32],
     interaction: &Interaction,
     now: Timestamp,
@@ -26,7 +26,7 @@ pub(crate) async fn insert(
     tx.execute(sql.bind(hash).bind(text).bind(interaction.sid.clone()).bind(expires)).await.map(drop)
 }
 
-pub(crate) async fn get(tx: &mut Tx, hash: [u8; 32], now: Timestamp) -> Result<Option<Interaction>, StoreError> {
+pub(crate) async fn get(tx: &mut TenantTx, hash: [u8; 32], now: Timestamp) -> Result<Option<Interaction>, StoreError> {
     let sql =
         Sql::new("SELECT request, sid FROM {s}interactions WHERE hash = $1 AND expires > $2").bind(hash).bind(now);
     let row = tx.fetch_one(sql).await?;
@@ -41,11 +41,11 @@ pub(crate) async fn get(tx: &mut Tx, hash: [u8; 32], now: Timestamp) -> Result<O
 }
 
 /// Notes which session logged in for it.
-pub(crate) async fn bind(tx: &mut Tx, hash: [u8; 32], sid: &str) -> Result<(), StoreError> {
+pub(crate) async fn bind(tx: &mut TenantTx, hash: [u8; 32], sid: &str) -> Result<(), StoreError> {
     tx.execute(Sql::new("UPDATE {s}interactions SET sid = $1 WHERE hash = $2").bind(sid).bind(hash)).await.map(drop)
 }
 
 /// Ends it; the answer is whether it was there, so that only one caller goes on.
-pub(crate) async fn take(tx: &mut Tx, hash: [u8; 32]) -> Result<bool, StoreError> {
+pub(crate) async fn take(tx: &mut TenantTx, hash: [u8; 32]) -> Result<bool, StoreError> {
     Ok(tx.execute(Sql::new("DELETE FROM {s}interactions WHERE hash = $1").bind(hash)).await? == 1)
 }

@@ -1,7 +1,7 @@
 //! `refresh_tokens`: rotated on each use, single use by one statement, revoked by family.
 
 use keyrealm_base::{ObjectId, Timestamp};
-use keyrealm_store::{Row, Sql, StoreError, Tx};
+use keyrealm_store::{Row, Sql, StoreError, TenantTx};
 
 /// What a refresh token stands for.
 #[derive(Clone)]
@@ -31,7 +31,7 @@ fn token(row: &Row) -> Result<RefreshToken, StoreError> {
 
 /// Stores a token; those that have expired are taken out.
 pub(crate) async fn insert(
-    tx: &mut Tx,
+    tx: &mut TenantTx,
     hash: [u8; 32],
     token: &RefreshToken,
     now: Timestamp,
@@ -45,7 +45,7 @@ pub(crate) async fn insert(
 
 /// Uses a token and names its successor: of all who try, one gets it.
 pub(crate) async fn consume(
-    tx: &mut Tx,
+    tx: &mut TenantTx,
     hash: [u8; 32],
     client_id: &str,
     successor: [u8; 32],
@@ -69,7 +69,7 @@ pub(crate) struct Used {
     pub(crate) successor_used: bool,
 }
 
-pub(crate) async fn used(tx: &mut Tx, hash: [u8; 32], client_id: &str) -> Result<Option<Used>, StoreError> {
+pub(crate) async fn used(tx: &mut TenantTx, hash: [u8; 32], client_id: &str) -> Result<Option<Used>, StoreError> {
     let sql = Sql::new(
         "SELECT t.family, t.client_id, t.user_id, t.scope, t.sid, t.auth_time, t.expires, t.used_at, t.successor, \
          t.revoked_at, n.used_at AS next_used FROM {s}refresh_tokens t LEFT JOIN {s}refresh_tokens n ON n.hash = t.successor \
@@ -88,7 +88,7 @@ pub(crate) async fn used(tx: &mut Tx, hash: [u8; 32], client_id: &str) -> Result
 
 /// Gives a used token another successor, if it still has `before` and that one was not used: one caller gets it.
 pub(crate) async fn replace_successor(
-    tx: &mut Tx,
+    tx: &mut TenantTx,
     hash: [u8; 32],
     before: &[u8],
     after: [u8; 32],
@@ -102,7 +102,11 @@ pub(crate) async fn replace_successor(
 }
 
 /// A token that could still be used.
-pub(crate) async fn live(tx: &mut Tx, hash: [u8; 32], now: Timestamp) -> Result<Option<RefreshToken>, StoreError> {
+pub(crate) async fn live(
+    tx: &mut TenantTx,
+    hash: [u8; 32],
+    now: Timestamp,
+) -> Result<Option<RefreshToken>, StoreError> {
     let mut sql = Sql::new("SELECT ");
     sql.push(COLUMNS)
         .push(" FROM {s}refresh_tokens WHERE hash = $1 AND used_at IS NULL AND revoked_at IS NULL AND expires > $2");
@@ -110,20 +114,20 @@ pub(crate) async fn live(tx: &mut Tx, hash: [u8; 32], now: Timestamp) -> Result<
 }
 
 /// The family and client of a token, whatever its state.
-pub(crate) async fn owner(tx: &mut Tx, hash: [u8; 32]) -> Result<Option<(String, String)>, StoreError> {
+pub(crate) async fn owner(tx: &mut TenantTx, hash: [u8; 32]) -> Result<Option<(String, String)>, StoreError> {
     let row =
         tx.fetch_one(Sql::new("SELECT family, client_id FROM {s}refresh_tokens WHERE hash = $1").bind(hash)).await?;
     row.map(|row| Ok((row.get("family")?, row.get("client_id")?))).transpose()
 }
 
 /// Revokes all tokens of a family.
-pub(crate) async fn revoke_family(tx: &mut Tx, family: &str, now: Timestamp) -> Result<(), StoreError> {
+pub(crate) async fn revoke_family(tx: &mut TenantTx, family: &str, now: Timestamp) -> Result<(), StoreError> {
     let sql = Sql::new("UPDATE {s}refresh_tokens SET revoked_at = $1 WHERE family = $2 AND revoked_at IS NULL");
     tx.execute(sql.bind(now).bind(family)).await.map(drop)
 }
 
 /// Revokes all tokens of a log-in session.
-pub(crate) async fn revoke_session(tx: &mut Tx, sid: &str, now: Timestamp) -> Result<(), StoreError> {
+pub(crate) async fn revoke_session(tx: &mut TenantTx, sid: &str, now: Timestamp) -> Result<(), StoreError> {
     let sql = Sql::new("UPDATE {s}refresh_tokens SET revoked_at = $1 WHERE sid = $2 AND revoked_at IS NULL");
     tx.execute(sql.bind(now).bind(sid)).await.map(drop)
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use keyrealm_base::{ObjectId, Timestamp};
-use keyrealm_store::{Sql, StoreError, Tx};
+use keyrealm_store::{Sql, StoreError, TenantTx};
 
 /// A log-in.
 #[derive(Clone)]
@@ -15,7 +15,7 @@ pub(crate) struct Session {
 
 /// Begins a session; those that are over are taken out.
 pub(crate) async fn insert(
-    tx: &mut Tx,
+    tx: &mut TenantTx,
     hash: [u8; 32],
     session: &Session,
     expires: Timestamp,
@@ -30,7 +30,7 @@ pub(crate) async fn insert(
 
 /// The session, if it is neither over nor idle for too long; being asked for keeps it awake.
 pub(crate) async fn touch(
-    tx: &mut Tx,
+    tx: &mut TenantTx,
     hash: [u8; 32],
     now: Timestamp,
     idle: Duration,
@@ -45,6 +45,6 @@ pub(crate) async fn touch(
 }
 
 /// Ends a session.
-pub(crate) async fn delete(tx: &mut Tx, sid: &str) -> Result<(), StoreError> {
+pub(crate) async fn delete(tx: &mut TenantTx, sid: &str) -> Result<(), StoreError> {
     tx.execute(Sql::new("DELETE FROM {s}sessions WHERE sid = $1").bind(sid)).await.map(drop)
 }

@@ -1,7 +1,7 @@
 //! `users` of a tenant.
 
 use keyrealm_base::ObjectId;
-use keyrealm_store::{Row, Sql, StoreError, Tx};
+use keyrealm_store::{Row, Sql, StoreError, TenantTx};
 
 use crate::domain::user::UserSpec;
 
@@ -18,7 +18,12 @@ fn user(row: &Row) -> Result<User, StoreError> {
     Ok(User { id: row.get("id")?, username: row.get("username")?, spec })
 }
 
-pub(crate) async fn put(tx: &mut Tx, id: ObjectId, username: &str, spec: &UserSpec) -> Result<ObjectId, StoreError> {
+pub(crate) async fn put(
+    tx: &mut TenantTx,
+    id: ObjectId,
+    username: &str,
+    spec: &UserSpec,
+) -> Result<ObjectId, StoreError> {
     let sql = Sql::new(
         "INSERT INTO {s}users (id, username, spec) VALUES ($1, $2, $3) ON CONFLICT (username) DO UPDATE SET \
          spec = excluded.spec RETURNING id",
@@ -27,13 +32,13 @@ pub(crate) async fn put(tx: &mut Tx, id: ObjectId, username: &str, spec: &UserSp
     tx.fetch_one(sql.bind(id).bind(username).bind(text)).await?.ok_or(StoreError::Column("id"))?.get("id")
 }
 
-pub(crate) async fn by_name(tx: &mut Tx, username: &str) -> Result<Option<User>, StoreError> {
+pub(crate) async fn by_name(tx: &mut TenantTx, username: &str) -> Result<Option<User>, StoreError> {
     let sql = Sql::new("SELECT id, username, spec FROM {s}users WHERE username = $1").bind(username);
     tx.fetch_one(sql).await?.as_ref().map(user).transpose()
 }
 
 /// The user of this id, if enabled.
-pub(crate) async fn enabled(tx: &mut Tx, id: &str) -> Result<Option<User>, StoreError> {
+pub(crate) async fn enabled(tx: &mut TenantTx, id: &str) -> Result<Option<User>, StoreError> {
     let row = tx.fetch_one(Sql::new("SELECT id, username, spec FROM {s}users WHERE id = $1").bind(id)).await?;
     Ok(row.as_ref().map(user).transpose()?.filter(|user| user.spec.enabled))
 }

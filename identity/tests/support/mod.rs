@@ -16,8 +16,8 @@ use keyrealm_http::Sockets;
 use keyrealm_http::client::{Answer, HttpsClient};
 use keyrealm_jose::b64;
 use keyrealm_registry::Registrar;
-use keyrealm_store::{Database, StatementHook};
-use keyrealm_testkit::{TestClock, TestTls};
+use keyrealm_store::{Database, Product, StatementHook};
+use keyrealm_testkit::{On, TestClock, TestDatabase, TestTls};
 use scraper::{Html, Selector};
 use serde_json::Value;
 use url::Url;
@@ -34,18 +34,18 @@ pub(crate) struct Realm {
     pub(crate) tenants: Vec<TenantId>,
     pub(crate) issuer: Url,
     pub(crate) running: Running,
-    pub(crate) folder: tempfile::TempDir,
+    pub(crate) test: TestDatabase,
 }
 
 impl Realm {
-    pub(crate) async fn start() -> Self {
-        Self::start_with(None).await
+    pub(crate) async fn start(on: On) -> Self {
+        Self::start_with(on, None).await
     }
 
-    pub(crate) async fn start_with(hook: Option<StatementHook>) -> Self {
-        let (tls, clock, folder) = (TestTls::new(), TestClock::default(), tempfile::tempdir().unwrap());
+    pub(crate) async fn start_with(on: On, hook: Option<StatementHook>) -> Self {
+        let (tls, clock, test) = (TestTls::new(), TestClock::default(), TestDatabase::new(on).await);
         let shared: SharedClock = Arc::new(clock.clone());
-        let database = Database::open_sqlite(folder.path(), hook).unwrap();
+        let database = test.open(Product::Identity, hook).await;
         let registrar = Registrar::new(Arc::clone(&database), Arc::clone(&shared), Arc::new(SystemRandom));
         registrar.ensure_deployment("").await.unwrap();
         let credentials = DemoCredentials::documented();
@@ -59,13 +59,13 @@ impl Realm {
         config.tls.certificate = tls.path("cert.pem");
         config.tls.key = tls.path("key.pem");
         config.tls.ca = tls.path("ca.pem");
-        config.database.folder = folder.path().to_owned();
+        config.database = test.settings(Product::Identity);
         config.barrier.unseal_key_file = tls.private_file("unseal", UnsealKey::generate(&SystemRandom).expose());
         let deps = Deps { database: Arc::clone(&database), clock: shared, random: Arc::new(SystemRandom), sockets };
         let running = Server::start(config, deps).await.unwrap();
         let client = tls.client();
         let issuer = issuer.parse().unwrap();
-        Self { tls, clock, database, client, credentials, tenants, issuer, running, folder }
+        Self { tls, clock, database, client, credentials, tenants, issuer, running, test }
     }
 
     pub(crate) fn url(&self, path: &str) -> Url {

@@ -5,7 +5,7 @@
 
 use keyrealm_base::TenantId;
 use keyrealm_crypto::{SecretBytes, ct_eq, hmac_sha256};
-use keyrealm_store::{Sql, StoreError, Tx};
+use keyrealm_store::{Row, Sql, StoreError, TenantTx};
 
 use crate::Sealer;
 use crate::aad::Fields;
@@ -69,67 +69,67 @@ impl Sealer {
     ///
     /// # Errors
     /// When its signature does not verify or the database fails.
-    pub async fn state(&self, tenant: TenantId, tx: &mut Tx) -> Result<Head, HeadError> {
-        let sql = Sql::new("SELECT seq, digest, mac FROM {s}state WHERE id = 1");
-        Ok(self.read(tenant, tx, sql).await?.unwrap_or_default())
+    pub async fn state(&self, tenant: TenantId, tx: &mut TenantTx) -> Result<Head, HeadError> {
+        let row = tx.fetch_one(Sql::new("SELECT seq, digest, mac FROM {s}state WHERE id = 1")).await?;
+        Ok(row.map(|row| self.read(tenant, &row)).transpose()?.unwrap_or_default())
     }
 
-    /// Writes the next state into the tenant's own schema, within the transaction that makes the change.
+    /// Writes the next state into the tenant's own schema, and reports it as the head in the realm-level one. A head never
+    /// goes back.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn write_state(&self, tx: &mut Tx, head: Head) -> Result<(), StoreError> {
+    pub async fn write_state(&self, tenant: TenantId, tx: &mut TenantTx, head: Head) -> Result<(), StoreError> {
         let sql = Sql::new(
             "INSERT INTO {s}state (id, seq, digest, mac) VALUES (1, $1, $2, $3) ON CONFLICT (id) DO UPDATE SET \
              seq = excluded.seq, digest = excluded.digest, mac = excluded.mac",
         );
-        tx.execute(self.bind(sql, head)).await.map(drop)
+        tx.execute(self.bind(sql, head)).await?;
+        tx.report(self.head(tenant, head));
+        Ok(())
     }
 
-    /// Writes the head into the realm-level schema, after the change is committed. A head never goes back.
-    ///
-    /// # Errors
-    /// When the database fails; the next start mends it.
-    pub async fn write_head(&self, tenant: TenantId, tx: &mut Tx, head: Head) -> Result<(), StoreError> {
+    fn head(&self, tenant: TenantId, head: Head) -> Sql {
         let sql = Sql::new(
             "INSERT INTO {s}heads (seq, digest, mac, tenant) VALUES ($1, $2, $3, $4) ON CONFLICT (tenant) DO UPDATE SET \
              seq = excluded.seq, digest = excluded.digest, mac = excluded.mac WHERE heads.seq < excluded.seq",
         );
-        tx.execute(self.bind(sql, head).bind(tenant)).await.map(drop)
+        self.bind(sql, head).bind(tenant)
     }
 
-    /// Judges a tenant at opening: `state` from its schema, `found` from its rows, the head from the realm-level schema.
-    /// A state that is one ahead of the head (a crash between the two commits) is taken and the head written again.
+    /// Judges a tenant at opening: `state` from its schema and `found` from its rows, both read in `tx`, and the head from
+    /// the realm-level schema. A state that is one ahead of the head (a crash between the two commits, where there are
+    /// two) is taken; the answer is then the statement that writes the head again.
     ///
     /// # Errors
     /// When rows or schema are not those of the head.
     pub async fn check(
         &self,
         tenant: TenantId,
-        realm: &mut Tx,
+        tx: &mut TenantTx,
         state: Head,
         found: RecordSet,
-    ) -> Result<(), HeadError> {
+    ) -> Result<Option<Sql>, HeadError> {
         if state.set != found {
             return Err(HeadError::Rows(tenant));
         }
         let sql = Sql::new("SELECT seq, digest, mac FROM {s}heads WHERE tenant = $1").bind(tenant);
-        let head = self.read(tenant, realm, sql).await?.unwrap_or_default();
+        let rows = tx.fetch_realm(sql).await?;
+        let head = rows.first().map(|row| self.read(tenant, row)).transpose()?.unwrap_or_default();
         match state.seq.checked_sub(head.seq) {
-            Some(0) if state == head => Ok(()),
+            Some(0) if state == head => Ok(None),
             Some(0) => Err(HeadError::Rows(tenant)),
-            Some(1) => Ok(self.write_head(tenant, realm, state).await?),
+            Some(1) => Ok(Some(self.head(tenant, state))),
             _ => Err(HeadError::RolledBack { tenant, found: state.seq, expected: head.seq }),
         }
     }
 
-    async fn read(&self, tenant: TenantId, tx: &mut Tx, sql: Sql) -> Result<Option<Head>, HeadError> {
-        let Some(row) = tx.fetch_one(sql).await? else { return Ok(None) };
+    fn read(&self, tenant: TenantId, row: &Row) -> Result<Head, HeadError> {
         let (seq, digest, mac): (i64, Vec<u8>, Vec<u8>) = (row.get("seq")?, row.get("digest")?, row.get("mac")?);
         let refuse = || HeadError::Signature(tenant);
         let set = RecordSet(digest.try_into().map_err(|_| refuse())?);
         let head = Head { seq: u64::try_from(seq).map_err(|_| refuse())?, set };
-        if ct_eq(&self.sign(head), &mac) { Ok(Some(head)) } else { Err(refuse()) }
+        if ct_eq(&self.sign(head), &mac) { Ok(head) } else { Err(refuse()) }
     }
 
     fn bind(&self, sql: Sql, head: Head) -> Sql {

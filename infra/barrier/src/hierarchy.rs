@@ -56,7 +56,7 @@ impl Barrier {
         // The root is opened before its deployment is believed: the copy inside is compared instead, so that the two
         // mistakes (another key, another database) can be told apart.
         let home = Home { deployment: [0; 16], space };
-        let mut tx = database.realm(product).await?;
+        let mut tx = database.realm_exclusive(product).await?;
         let root = match tables::read(&mut tx, Level::Root).await? {
             Some(stored) => {
                 let content =
@@ -121,10 +121,18 @@ impl Barrier {
     }
 
     async fn open_levels(&self, space: Space) -> Result<Arc<Sealer>, BarrierError> {
-        let mut tx = match space {
-            Space::Tenant(product, tenant) => self.database.tenant(product, tenant, TenantAccess::Plain).await?,
-            Space::Realm(_) | Space::Control => self.database.realm(self.product).await?,
-        };
+        match space {
+            // Made once: who comes second waits and reads what the first one made.
+            Space::Tenant(product, tenant) => {
+                self.levels(space, self.database.tenant(product, tenant, TenantAccess::Change).await?).await
+            }
+            Space::Realm(_) | Space::Control => {
+                self.levels(space, self.database.realm_exclusive(self.product).await?).await
+            }
+        }
+    }
+
+    async fn levels<S>(&self, space: Space, mut tx: Tx<S>) -> Result<Arc<Sealer>, BarrierError> {
         let home = Home { deployment: *self.deployment.as_bytes(), space };
         let mut made = false;
         let mut above = Key { id: self.root.id, secret: SecretBytes::copy_of(self.root.secret.expose()) };
@@ -149,7 +157,7 @@ impl Barrier {
         Ok(Arc::new(Sealer { home, content: above, head, random: Arc::clone(&self.random) }))
     }
 
-    async fn make_key(&self, tx: &mut Tx, home: &Home, level: Level, above: &Key) -> Result<Key, BarrierError> {
+    async fn make_key<S>(&self, tx: &mut Tx<S>, home: &Home, level: Level, above: &Key) -> Result<Key, BarrierError> {
         let key = fresh(&self.clock, &self.random);
         let record = key_record(level, &key.id);
         let sealed = record::seal(

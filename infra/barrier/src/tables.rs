@@ -28,14 +28,14 @@ pub(crate) struct StoredKey {
     pub(crate) sealed: Vec<u8>,
 }
 
-pub(crate) async fn read(tx: &mut Tx, level: Level) -> Result<Option<StoredKey>, StoreError> {
+pub(crate) async fn read<S>(tx: &mut Tx<S>, level: Level) -> Result<Option<StoredKey>, StoreError> {
     let sql = Sql::new("SELECT id, parent, sealed FROM {s}barrier_keys WHERE level = $1").bind(level.name());
     let row = tx.fetch_one(sql).await?;
     row.map(|row| Ok(StoredKey { id: row.get("id")?, parent: row.get("parent")?, sealed: row.get("sealed")? }))
         .transpose()
 }
 
-pub(crate) async fn insert(tx: &mut Tx, level: Level, key: &StoredKey) -> Result<(), StoreError> {
+pub(crate) async fn insert<S>(tx: &mut Tx<S>, level: Level, key: &StoredKey) -> Result<(), StoreError> {
     let sql = Sql::new("INSERT INTO {s}barrier_keys (id, level, parent, sealed) VALUES ($1, $2, $3, $4)");
     tx.execute(sql.bind(key.id).bind(level.name()).bind(key.parent).bind(key.sealed.clone())).await.map(drop)
 }

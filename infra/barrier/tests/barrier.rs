@@ -1,7 +1,6 @@
-//! The barrier over real files: it opens with its key only, and notices every row that is not what it was.
+//! The barrier over real files and a real server: it opens with its key only, and notices every row that is not what it was.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "helpers of tests fail the test")]
 
-use std::path::Path;
 use std::sync::Arc;
 
 use keyrealm_barrier::{
@@ -10,6 +9,7 @@ use keyrealm_barrier::{
 use keyrealm_base::{DeploymentId, SystemClock, TenantId};
 use keyrealm_crypto::{SecretBytes, SystemRandom};
 use keyrealm_store::{Database, Migration, Product, Space, Sql, StatementHook, TenantAccess};
+use keyrealm_testkit::{On, TestDatabase, on_each_database};
 
 const REALM: &[Migration] = &[Migration { version: 1, statements: &REALM_STATEMENTS }];
 const TENANT: &[Migration] = &[Migration { version: 1, statements: &TENANT_STATEMENTS }];
@@ -27,12 +27,11 @@ fn deployment() -> DeploymentId {
     DeploymentId::new(&SystemClock, &SystemRandom)
 }
 
-async fn database(folder: &Path) -> Arc<Database> {
-    open(folder, None).await
+async fn database(test: &TestDatabase) -> Arc<Database> {
+    prepare(test.open_bound(Product::Kms, None).await).await
 }
 
-async fn open(folder: &Path, hook: Option<StatementHook>) -> Arc<Database> {
-    let database = Database::open_sqlite(folder, hook).unwrap();
+async fn prepare(database: Arc<Database>) -> Arc<Database> {
     database.migrate(Space::Realm(Product::Kms), REALM).await.unwrap();
     for n in 1..=2 {
         database.migrate(Space::Tenant(Product::Kms, tenant(n)), TENANT).await.unwrap();
@@ -49,18 +48,17 @@ fn content() -> SecretBytes {
     SecretBytes::copy_of(b"content")
 }
 
-#[tokio::test]
-async fn records_open_after_a_restart_and_only_where_they_were_sealed() {
-    let folder = tempfile::tempdir().unwrap();
+async fn records_open_after_a_restart_and_only_where_they_were_sealed(on: On) {
+    let test = TestDatabase::new(on).await;
     let (deployment, key) = (deployment(), key());
     let sealed = {
-        let database = database(folder.path()).await;
+        let database = database(&test).await;
         let barrier = unseal(&database, deployment, &key).await.unwrap();
         let sealed = barrier.tenant(tenant(1)).await.unwrap().seal(&RECORD, &content()).unwrap();
         database.close().await;
         sealed
     };
-    let database = database(folder.path()).await;
+    let database = database(&test).await;
     let barrier = unseal(&database, deployment, &key).await.unwrap();
     let one = barrier.tenant(tenant(1)).await.unwrap();
     assert_eq!(one.open(&RECORD, &sealed).ok().unwrap().expose(), b"content");
@@ -68,10 +66,9 @@ async fn records_open_after_a_restart_and_only_where_they_were_sealed() {
     assert!(barrier.realm().await.unwrap().open(&RECORD, &sealed).is_err(), "the realm level");
 }
 
-#[tokio::test]
-async fn another_key_and_another_deployment_are_told_apart() {
-    let folder = tempfile::tempdir().unwrap();
-    let database = database(folder.path()).await;
+async fn another_key_and_another_deployment_are_told_apart(on: On) {
+    let test = TestDatabase::new(on).await;
+    let database = database(&test).await;
     let (deployment, key) = (deployment(), key());
     unseal(&database, deployment, &key).await.unwrap();
     let wrong = unseal(&database, deployment, &self::key()).await.err().unwrap();
@@ -82,10 +79,9 @@ async fn another_key_and_another_deployment_are_told_apart() {
 }
 
 /// A key's row of one tenant put into another's schema does not open.
-#[tokio::test]
-async fn swapped_key_rows_are_refused() {
-    let folder = tempfile::tempdir().unwrap();
-    let database = database(folder.path()).await;
+async fn swapped_key_rows_are_refused(on: On) {
+    let test = TestDatabase::new(on).await;
+    let database = database(&test).await;
     let (deployment, key) = (deployment(), key());
     let barrier = unseal(&database, deployment, &key).await.unwrap();
     for n in 1..=2 {
@@ -108,10 +104,9 @@ async fn swapped_key_rows_are_refused() {
     barrier.tenant(tenant(1)).await.unwrap();
 }
 
-#[tokio::test]
-async fn heads_tell_changed_rows_and_rolled_back_schemas() {
-    let folder = tempfile::tempdir().unwrap();
-    let database = database(folder.path()).await;
+async fn heads_tell_changed_rows_and_rolled_back_schemas(on: On) {
+    let test = TestDatabase::new(on).await;
+    let database = database(&test).await;
     let barrier = unseal(&database, deployment(), &key()).await.unwrap();
     let sealer = barrier.tenant(tenant(1)).await.unwrap();
     let id = tenant(1);
@@ -119,35 +114,53 @@ async fn heads_tell_changed_rows_and_rolled_back_schemas() {
         |rows: &[&[u8]]| rows.iter().fold(RecordSet::default(), |set, row| sealer.toggle(set, "t", row, b"sealed"));
     assert_eq!(set(&[b"a", b"b"]), set(&[b"b", b"a"]));
     assert_eq!(set(&[b"a", b"b", b"b"]), set(&[b"a"]));
-    let write = async |head: Head, in_realm: bool| {
+    let write = async |head: Head| {
         let mut tx = database.tenant(Product::Kms, id, TenantAccess::Change).await.unwrap();
-        sealer.write_state(&mut tx, head).await.unwrap();
+        sealer.write_state(id, &mut tx, head).await.unwrap();
         tx.commit().await.unwrap();
-        if in_realm {
+    };
+    // As a crash between two commits leaves it, or somebody who puts back an older schema.
+    let behind = async |seq: i64| {
+        let mut realm = database.realm(Product::Kms).await.unwrap();
+        let old = Sql::new("SELECT seq, digest, mac FROM {s}heads");
+        let kept = realm.fetch_one(old).await.unwrap().unwrap();
+        assert_eq!(kept.get::<i64>("seq").unwrap(), seq);
+        let (digest, mac): (Vec<u8>, Vec<u8>) = (kept.get("digest").unwrap(), kept.get("mac").unwrap());
+        drop(realm);
+        async move |database: &Database| {
             let mut realm = database.realm(Product::Kms).await.unwrap();
-            sealer.write_head(id, &mut realm, head).await.unwrap();
+            let put = Sql::new("UPDATE {s}heads SET seq = $1, digest = $2, mac = $3");
+            realm.execute(put.bind(seq).bind(digest.clone()).bind(mac.clone())).await.unwrap();
             realm.commit().await.unwrap();
         }
     };
     let check = async |found: RecordSet| {
         let mut tx = database.tenant(Product::Kms, id, TenantAccess::Read).await.unwrap();
         let state = sealer.state(id, &mut tx).await?;
+        let mend = sealer.check(id, &mut tx, state, found).await?;
+        drop(tx);
+        let Some(mend) = mend else { return Ok(false) };
         let mut realm = database.realm(Product::Kms).await.unwrap();
-        sealer.check(id, &mut realm, state, found).await?;
+        realm.execute(mend).await.unwrap();
         realm.commit().await.unwrap();
-        Ok::<_, HeadError>(())
+        Ok::<_, HeadError>(true)
     };
-    check(RecordSet::default()).await.unwrap();
+    assert!(!check(RecordSet::default()).await.unwrap());
     let (one, two) = (Head { seq: 1, set: set(&[b"a"]) }, Head { seq: 2, set: set(&[b"a", b"b"]) });
-    write(one, true).await;
-    check(one.set).await.unwrap();
+    write(one).await;
+    assert!(!check(one.set).await.unwrap());
     assert!(matches!(check(two.set).await, Err(HeadError::Rows(_))), "a row too many");
-    write(two, false).await;
-    check(two.set).await.unwrap();
-    check(two.set).await.unwrap();
-    write(one, false).await;
+    let first = behind(1).await;
+    write(two).await;
+    first(&database).await;
+    assert!(check(two.set).await.unwrap(), "one ahead is a crash between two commits, and mended");
+    assert!(!check(two.set).await.unwrap());
+    // The schema goes back; its head does not.
+    write(one).await;
     assert!(matches!(check(one.set).await, Err(HeadError::RolledBack { found: 1, expected: 2, .. })));
-    write(Head { seq: 4, set: two.set }, false).await;
+    let second = behind(2).await;
+    write(Head { seq: 4, set: two.set }).await;
+    second(&database).await;
     assert!(matches!(check(two.set).await, Err(HeadError::RolledBack { .. })), "two ahead is no crash");
     let mut tx = database.tenant(Product::Kms, id, TenantAccess::Plain).await.unwrap();
     tx.execute(Sql::new("UPDATE {s}state SET seq = 2")).await.unwrap();
@@ -158,45 +171,67 @@ async fn heads_tell_changed_rows_and_rolled_back_schemas() {
 /// Ended at any statement of the first use, the next start finds all levels or none.
 #[test]
 fn child_opens_until_it_dies() {
-    let (Ok(folder), Ok(at)) = (std::env::var("KEYREALM_CHILD_FOLDER"), std::env::var("KEYREALM_CHILD_AT")) else {
+    let (Ok(settings), Ok(at)) = (std::env::var("KEYREALM_CHILD_DATABASE"), std::env::var("KEYREALM_CHILD_AT")) else {
         return;
     };
+    let settings: keyrealm_config::Database = serde_json::from_str(&settings).unwrap();
     let (at, key) =
-        (at.parse::<usize>().unwrap(), SecretBytes::new(std::env::var("KEYREALM_CHILD_KEY").unwrap().into_bytes()));
-    let seen = std::sync::atomic::AtomicUsize::new(0);
-    let hook: StatementHook = Arc::new(move |_, _| {
-        if seen.fetch_add(1, std::sync::atomic::Ordering::SeqCst) == at {
+        (at.parse::<u8>().unwrap(), SecretBytes::new(std::env::var("KEYREALM_CHILD_KEY").unwrap().into_bytes()));
+    let seen = std::sync::atomic::AtomicU8::new(0);
+    let hook: StatementHook = Arc::new(move |space, _| {
+        let counts = space == Space::Tenant(Product::Kms, tenant(at));
+        if counts && seen.fetch_add(1, std::sync::atomic::Ordering::SeqCst) == at {
             std::process::abort();
         }
     });
     tokio::runtime::Runtime::new().unwrap().block_on(async {
-        let database = open(Path::new(&folder), Some(hook)).await;
         let deployment = std::env::var("KEYREALM_CHILD_DEPLOYMENT").unwrap().parse().unwrap();
+        let database = Database::open(&settings, Product::Kms, Some(hook)).await.unwrap();
+        database.migrate(Space::Control, &[]).await.unwrap();
+        database.bind(deployment).unwrap();
+        database.migrate(Space::Realm(Product::Kms), REALM).await.unwrap();
+        database.migrate(Space::Tenant(Product::Kms, tenant(at)), TENANT).await.unwrap();
         let barrier = unseal(&database, deployment, &UnsealKey::parse(&key).unwrap()).await.unwrap();
-        barrier.tenant(tenant(1)).await.unwrap();
+        barrier.tenant(tenant(at)).await.unwrap();
     });
 }
 
-#[tokio::test]
-async fn no_half_made_levels_after_a_kill() {
-    let folder = tempfile::tempdir().unwrap();
-    let (deployment, key) = (deployment(), UnsealKey::generate(&SystemRandom));
+/// Each child has a tenant of its own and dies one statement later than the one before, until one lives.
+async fn no_half_made_levels_after_a_kill(on: On) {
+    let test = TestDatabase::new(on).await;
+    let (deployment, key) = (test.deployment, UnsealKey::generate(&SystemRandom));
     let mut deaths = 0;
-    for at in 0..60 {
+    loop {
         let child = std::process::Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "child_opens_until_it_dies"])
-            .env("KEYREALM_CHILD_FOLDER", folder.path())
-            .env("KEYREALM_CHILD_AT", at.to_string())
+            .env("KEYREALM_CHILD_DATABASE", serde_json::to_string(&test.settings(Product::Kms)).unwrap())
+            .env("KEYREALM_CHILD_AT", deaths.to_string())
             .env("KEYREALM_CHILD_KEY", String::from_utf8_lossy(key.expose()).as_ref())
             .env("KEYREALM_CHILD_DEPLOYMENT", deployment.to_string())
             .output()
             .unwrap();
-        deaths += u32::from(!child.status.success());
+        if child.status.success() {
+            break;
+        }
+        deaths += 1;
+        assert!(deaths < 50, "{}", String::from_utf8_lossy(&child.stderr));
     }
-    assert!(deaths > 15, "{deaths}");
-    let database = database(folder.path()).await;
+    assert!(deaths > 10, "the statements of a migration and of three levels, but only {deaths}");
+    let database = database(&test).await;
     let barrier = unseal(&database, deployment, &UnsealKey::parse(&key).unwrap()).await.unwrap();
-    barrier.tenant(tenant(1)).await.unwrap();
-    let mut tx = database.tenant(Product::Kms, tenant(1), TenantAccess::Read).await.unwrap();
-    assert_eq!(tx.fetch(Sql::new("SELECT id FROM {s}barrier_keys")).await.unwrap().len(), 3);
+    for n in 0..deaths {
+        database.migrate(Space::Tenant(Product::Kms, tenant(n)), TENANT).await.unwrap();
+        barrier.tenant(tenant(n)).await.unwrap();
+        let mut tx = database.tenant(Product::Kms, tenant(n), TenantAccess::Read).await.unwrap();
+        let levels = tx.fetch(Sql::new("SELECT id FROM {s}barrier_keys")).await.unwrap().len();
+        assert_eq!(levels, 3, "killed at statement {n}");
+    }
 }
+
+on_each_database!(
+    records_open_after_a_restart_and_only_where_they_were_sealed,
+    another_key_and_another_deployment_are_told_apart,
+    swapped_key_rows_are_refused,
+    heads_tell_changed_rows_and_rolled_back_schemas,
+    no_half_made_levels_after_a_kill,
+);

@@ -3,7 +3,9 @@
 pub mod client;
 pub mod extract;
 mod health;
+mod linger;
 mod oauth;
+mod probe;
 mod problem;
 mod problem_docs;
 mod serve;
@@ -12,6 +14,7 @@ mod standard;
 
 pub use health::{Check, Health, health_router};
 pub use oauth::{OAuthError, OAuthErrorCode};
+pub use probe::{ProbeError, probe};
 pub use problem::Problem;
 pub use problem_docs::problem_docs;
 pub use serve::{Limits, Listener, Peer, Serving};

@@ -4,10 +4,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Router;
+use axum::routing::get;
 use keyrealm_tls::{ClientAuth, ReloadingIdentity, TlsError, TrustBundle, server_config};
 use tokio::net::TcpListener;
 
-use crate::{Limits, Listener, Serving};
+use crate::{Health, Limits, Listener, Serving, Standard, health_router, problem_docs, standard};
 
 /// Bound sockets: their addresses are known before the server starts.
 pub struct Sockets {
@@ -92,6 +93,20 @@ pub struct Routers {
     pub mtls: Router,
     /// Probes and what operators need.
     pub admin: Router,
+}
+
+impl Routers {
+    /// The API on public (with the documentation of problems and the OpenAPI document) and mtls, the probes on admin.
+    #[must_use]
+    pub fn new(api: Router, document: String, health: Health, shell: Standard) -> Self {
+        let document = get(async move || ([("content-type", "application/json")], document.clone()));
+        let public = api.clone().merge(problem_docs()).route("/openapi.json", document);
+        Self {
+            public: standard(public, shell.clone()),
+            mtls: standard(api, shell.clone()),
+            admin: health_router(health, Router::new(), shell),
+        }
+    }
 }
 
 async fn bind(listener: &'static str, address: &str) -> Result<TcpListener, BindError> {

@@ -13,6 +13,7 @@ use keyrealm_base::{ProblemCode, RequestId, SharedClock, SharedRandom};
 use tracing::Instrument;
 
 use crate::Problem;
+use crate::linger::Lingering;
 
 /// What the outermost layer needs.
 #[derive(Clone)]
@@ -43,9 +44,10 @@ pub(crate) fn outermost_layer(router: Router, standard: Standard) -> Router {
     router.layer(from_fn_with_state(standard, outermost))
 }
 
-async fn outermost(State(standard): State<Standard>, mut request: Request, next: Next) -> Response {
+async fn outermost(State(standard): State<Standard>, request: Request, next: Next) -> Response {
     // The id is ours: one that the caller sent could be anybody's.
     let id = RequestId::new(standard.clock.as_ref(), standard.randomness.as_ref());
+    let mut request = request.map(Lingering::wrap);
     request.extensions_mut().insert(id);
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let span = tracing::info_span!("request", %id, %method, path);

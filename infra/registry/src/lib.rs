@@ -4,7 +4,9 @@
 mod types;
 
 #[cfg(feature = "store")]
-mod heartbeat;
+mod demo;
+#[cfg(feature = "store")]
+mod presence;
 #[cfg(feature = "store")]
 mod registrar;
 #[cfg(feature = "store")]
@@ -16,7 +18,7 @@ pub use types::{
 };
 
 #[cfg(feature = "store")]
-pub use heartbeat::heartbeat;
+pub use presence::{Condition, Presence, Vitals};
 #[cfg(feature = "store")]
 pub use registrar::{Registrar, RegistryError};
 #[cfg(feature = "store")]

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use keyrealm_base::{DeploymentId, SharedClock, SharedRandom, TenantId};
 use keyrealm_crypto::sha256_hex;
-use keyrealm_store::{Database, Notice, Product, Space, StoreError, Tx};
+use keyrealm_store::{ControlTx, Database, Notice, Product, Space, StoreError};
 use serde_json::Value;
 
-use crate::tables::{MIGRATIONS, desired, meta, tenants};
+use crate::tables::{MIGRATIONS, desired, meta, tenants, writable};
 use crate::{DesiredEntry, Meta, SlugError, Tenant, check_slug, spec_hash};
 
 /// Why the registrar did nothing.
@@ -43,13 +43,28 @@ impl Registrar {
         Self { database, clock, random }
     }
 
-    /// Makes the control schema and mints the deployment's id, unless both are there.
+    /// Makes the control schema and mints the deployment's id, unless both are there. A process that is no registrar reads
+    /// them.
     ///
     /// # Errors
-    /// When the database fails or belongs to another realm.
+    /// When the database fails or belongs to another realm, or the registrar was not here yet.
     pub async fn ensure_deployment(&self, realm_uid: &str) -> Result<Meta, RegistryError> {
+        let meta = if self.database.is_registrar() { self.mint(realm_uid).await? } else { self.read().await? };
+        self.database.bind(meta.deployment_id)?;
+        Ok(meta)
+    }
+
+    async fn read(&self) -> Result<Meta, RegistryError> {
+        let found = meta::read(&mut self.database.control().await?).await;
+        // Whatever else is wrong with the table: somebody has to make it first.
+        let found = found.map_err(|error| if error.is_passing() { error } else { StoreError::NoRegistrar })?;
+        found.ok_or(RegistryError::Store(StoreError::NoRegistrar))
+    }
+
+    async fn mint(&self, realm_uid: &str) -> Result<Meta, RegistryError> {
         self.database.migrate(Space::Control, MIGRATIONS).await?;
-        let mut tx = self.database.control().await?;
+        self.database.grant_control(writable).await?;
+        let mut tx = self.database.registry().await?;
         let deployment_id = DeploymentId::new(self.clock.as_ref(), self.random.as_ref());
         let own = Meta { deployment_id, realm_uid: realm_uid.to_owned() };
         meta::insert(&mut tx, &own).await?;
@@ -67,7 +82,7 @@ impl Registrar {
     /// When the slug is none or the database fails.
     pub async fn ensure_tenant(&self, slug: &str, display_name: &str) -> Result<Tenant, RegistryError> {
         check_slug(slug)?;
-        let mut tx = self.database.control().await?;
+        let mut tx = self.database.registry().await?;
         let id = TenantId::new(self.random.as_ref());
         let own = Tenant { id, slug: slug.to_owned(), display_name: display_name.to_owned(), enabled: true };
         tenants::insert(&mut tx, &own, self.clock.now()).await?;
@@ -87,7 +102,7 @@ impl Registrar {
         product: Product,
         entries: impl IntoIterator<Item = (&'static str, String, Value)>,
     ) -> Result<(), RegistryError> {
-        let mut tx = self.database.control().await?;
+        let mut tx = self.database.registry().await?;
         for (kind, name, spec) in entries {
             let spec_hash = spec_hash(&spec, sha256_hex);
             let entry = DesiredEntry {
@@ -112,13 +127,13 @@ impl Registrar {
     /// # Errors
     /// When the database fails; the row stays until all else is gone, so that it can be tried again.
     pub async fn delete_tenant(&self, slug: &str) -> Result<Option<TenantId>, RegistryError> {
-        let mut tx = self.database.control().await?;
+        let mut tx = self.database.registry().await?;
         let Some(tenant) = tenants::by_slug(&mut tx, slug).await? else { return Ok(None) };
         drop(tx);
         for product in [Product::Kms, Product::Identity] {
             self.database.drop_tenant(product, tenant.id).await?;
         }
-        let mut tx = self.database.control().await?;
+        let mut tx = self.database.registry().await?;
         desired::forget(&mut tx, tenant.id).await?;
         tenants::delete(&mut tx, tenant.id).await?;
         announce(&mut tx);
@@ -127,7 +142,7 @@ impl Registrar {
     }
 }
 
-fn announce(tx: &mut Tx) {
+fn announce(tx: &mut ControlTx) {
     tx.notify(Notice::Desired(Product::Kms));
     tx.notify(Notice::Desired(Product::Identity));
 }

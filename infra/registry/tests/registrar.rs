@@ -1,7 +1,8 @@
-//! The registrar over real files.
+//! The registrar over real files and a real server.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "helpers of tests fail the test")]
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use keyrealm_base::InstanceId;
 use keyrealm_base::{SystemClock, Timestamp};
@@ -10,35 +11,40 @@ use keyrealm_registry::{
     DesiredStatus, Instance, Observed, Registrar, RegistryError, Revocation, RevocationKind, desired, instances,
     observed, revocations, tenants,
 };
-use keyrealm_store::{Database, Notice, Product};
+use keyrealm_store::{Database, Notice, Notices, Product};
+use keyrealm_testkit::{On, TestDatabase, on_each_database};
 use serde_json::json;
 
 struct Setup {
     database: Arc<Database>,
     registrar: Arc<Registrar>,
-    _folder: tempfile::TempDir,
+    _test: TestDatabase,
 }
 
-async fn setup() -> Setup {
-    let folder = tempfile::tempdir().unwrap();
-    let database = Database::open_sqlite(folder.path(), None).unwrap();
+async fn setup(on: On) -> Setup {
+    let test = TestDatabase::new(on).await;
+    let database = test.open(Product::Identity, None).await;
+    database.wait_fresh().await.unwrap();
     let registrar = Registrar::new(Arc::clone(&database), Arc::new(SystemClock), Arc::new(SystemRandom));
     registrar.ensure_deployment("").await.unwrap();
-    Setup { database, registrar: Arc::new(registrar), _folder: folder }
+    Setup { database, registrar: Arc::new(registrar), _test: test }
 }
 
-#[tokio::test]
-async fn one_deployment_id_and_one_realm() {
-    let s = setup().await;
+/// The next notice of this kind; from a server others may come in between.
+async fn told(notices: &mut Notices, wanted: Notice) {
+    while tokio::time::timeout(Duration::from_secs(5), notices.recv()).await.unwrap().unwrap() != wanted {}
+}
+
+async fn one_deployment_id_and_one_realm(on: On) {
+    let s = setup(on).await;
     let first = s.registrar.ensure_deployment("").await.unwrap();
     assert_eq!(s.registrar.ensure_deployment("").await.unwrap(), first);
     let refused = s.registrar.ensure_deployment("another").await.unwrap_err();
     assert!(matches!(refused, RegistryError::OtherRealm { .. }), "{refused}");
 }
 
-#[tokio::test]
-async fn a_race_for_one_slug_gives_one_id() {
-    let s = setup().await;
+async fn a_race_for_one_slug_gives_one_id(on: On) {
+    let s = setup(on).await;
     let mut set = tokio::task::JoinSet::new();
     for _ in 0..20 {
         let registrar = Arc::clone(&s.registrar);
@@ -50,9 +56,8 @@ async fn a_race_for_one_slug_gives_one_id() {
     assert_eq!(tenants::list(&mut s.database.control().await.unwrap()).await.unwrap().len(), 1);
 }
 
-#[tokio::test]
-async fn entries_are_pending_until_reported_and_again_after_a_change() {
-    let s = setup().await;
+async fn entries_are_pending_until_reported_and_again_after_a_change(on: On) {
+    let s = setup(on).await;
     let tenant = s.registrar.ensure_tenant("acme", "Acme").await.unwrap().id;
     let mut notices = s.database.notices();
     let declare = |spec| s.registrar.declare(tenant, Product::Kms, [("key", "k".to_owned(), spec)]);
@@ -68,7 +73,7 @@ async fn entries_are_pending_until_reported_and_again_after_a_change() {
         entry.generation
     };
     declare(json!({"a": 1})).await.unwrap();
-    assert_eq!(notices.recv().await.unwrap(), Notice::Desired(Product::Kms));
+    told(&mut notices, Notice::Desired(Product::Kms)).await;
     assert_eq!(report(DesiredStatus::Failed).await, 1);
     assert_eq!(
         observed::failures(&mut s.database.control().await.unwrap(), Product::Kms).await.unwrap(),
@@ -82,9 +87,8 @@ async fn entries_are_pending_until_reported_and_again_after_a_change() {
     assert!(desired::pending(&mut s.database.control().await.unwrap(), Product::Identity).await.unwrap().is_empty());
 }
 
-#[tokio::test]
-async fn a_deleted_tenant_gets_a_new_id() {
-    let s = setup().await;
+async fn a_deleted_tenant_gets_a_new_id(on: On) {
+    let s = setup(on).await;
     let first = s.registrar.ensure_tenant("acme", "Acme").await.unwrap().id;
     s.registrar.declare(first, Product::Kms, [("key", "k".to_owned(), json!({}))]).await.unwrap();
     assert_eq!(s.registrar.delete_tenant("acme").await.unwrap(), Some(first));
@@ -94,25 +98,23 @@ async fn a_deleted_tenant_gets_a_new_id() {
     assert_eq!(desired::count(&mut s.database.control().await.unwrap(), second, Product::Kms).await.unwrap(), 0);
 }
 
-#[tokio::test]
-async fn revocations_last_until_their_end_and_are_told() {
-    let s = setup().await;
+async fn revocations_last_until_their_end_and_are_told(on: On) {
+    let s = setup(on).await;
     let at = Timestamp::from_seconds;
     let revoke = |value: &str, until| Revocation { kind: RevocationKind::Sid, value: value.into(), until: at(until) };
     let mut notices = s.database.notices();
     let mut tx = s.database.control().await.unwrap();
     revocations::add(&mut tx, &[revoke("a", 10), revoke("a", 5), revoke("b", 3)], at(1)).await.unwrap();
     tx.commit().await.unwrap();
-    assert_eq!(notices.recv().await.unwrap(), Notice::Revocations);
+    told(&mut notices, Notice::Revocations).await;
     let in_force = async |now| revocations::in_force(&mut s.database.control().await.unwrap(), at(now)).await.unwrap();
     assert_eq!(in_force(2).await.len(), 2);
     assert_eq!(in_force(4).await, [revoke("a", 10)], "the later end counts");
     assert!(in_force(10).await.is_empty());
 }
 
-#[tokio::test]
-async fn instances_are_fresh_gone_or_removed() {
-    let s = setup().await;
+async fn instances_are_fresh_gone_or_removed(on: On) {
+    let s = setup(on).await;
     let instance = |seconds| Instance {
         id: InstanceId::new(&SystemClock, &SystemRandom),
         product: "kms".into(),
@@ -136,3 +138,12 @@ async fn instances_are_fresh_gone_or_removed() {
     );
     instances::remove(&mut tx, new.id).await.unwrap();
 }
+
+on_each_database!(
+    one_deployment_id_and_one_realm,
+    a_race_for_one_slug_gives_one_id,
+    entries_are_pending_until_reported_and_again_after_a_change,
+    a_deleted_tenant_gets_a_new_id,
+    revocations_last_until_their_end_and_are_told,
+    instances_are_fresh_gone_or_removed,
+);

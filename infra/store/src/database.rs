@@ -2,12 +2,15 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
-use keyrealm_base::TenantId;
+use keyrealm_base::{DeploymentId, TenantId};
 use tokio::sync::broadcast;
 
+use crate::postgres::{Mode, PostgresSettings, Server};
 use crate::sqlite::Folder;
-use crate::{Notice, Notices, Product, Space, StoreError, Tx};
+use crate::tx::Inner;
+use crate::{ControlTx, Migration, Notice, Notices, Product, RealmTx, Space, StoreError, TenantTx, Tx};
 
 /// Notices that a slow receiver may be behind before it must read everything again.
 const NOTICES: usize = 1024;
@@ -19,53 +22,169 @@ pub type StatementHook = Arc<dyn Fn(Space, &str) + Send + Sync>;
 /// What a tenant's transaction is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TenantAccess {
-    /// Reads only.
+    /// Reads only, in one consistent view.
     Read,
-    /// Writes what no snapshot holds (codes, tokens, sessions): neither epoch nor notice.
+    /// Writes what no snapshot holds (codes, tokens, sessions): neither epoch nor notice. Others may write at the same
+    /// time: what must happen once is one statement.
     Plain,
-    /// Changes what snapshots hold (keys, clients, users): bumps the epoch and tells everybody.
+    /// Changes what snapshots hold (keys, clients, users), one at a time: bumps the epoch and tells everybody.
     Change,
 }
 
 /// An open database.
 pub struct Database {
-    folder: Folder,
+    backend: Backend,
     hook: Option<StatementHook>,
     notices: broadcast::Sender<Notice>,
 }
 
+enum Backend {
+    Sqlite(Arc<Folder>),
+    Postgres(Server),
+}
+
 impl Database {
+    /// Opens what the configuration names: a PostgreSQL database, or a folder of SQLite files.
+    ///
+    /// # Errors
+    /// As [`Database::open_sqlite`] and [`Database::open_postgres`].
+    pub async fn open(
+        settings: &keyrealm_config::Database,
+        product: Product,
+        hook: Option<StatementHook>,
+    ) -> Result<Arc<Self>, StoreError> {
+        match &settings.postgres {
+            Some(postgres) => {
+                let settings = PostgresSettings { postgres: postgres.clone(), registrar: settings.registrar.clone() };
+                Self::open_postgres(&settings, product, hook).await
+            }
+            None => Self::open_sqlite(&settings.folder, hook),
+        }
+    }
+
     /// Opens a folder of SQLite files and locks it for this process.
     ///
     /// # Errors
     /// When the folder cannot be made or is in use.
     pub fn open_sqlite(folder: &Path, hook: Option<StatementHook>) -> Result<Arc<Self>, StoreError> {
         let (notices, _) = broadcast::channel(NOTICES);
-        Ok(Arc::new(Self { folder: Folder::open(folder)?, hook, notices }))
+        Ok(Arc::new(Self { backend: Backend::Sqlite(Arc::new(Folder::open(folder)?)), hook, notices }))
     }
 
-    /// A transaction on the control schema.
+    /// Connects to a PostgreSQL database as one product.
+    ///
+    /// # Errors
+    /// When it cannot be reached over TLS 1.3, or a login has too many or too few rights.
+    pub async fn open_postgres(
+        settings: &PostgresSettings,
+        product: Product,
+        hook: Option<StatementHook>,
+    ) -> Result<Arc<Self>, StoreError> {
+        let (notices, _) = broadcast::channel(NOTICES);
+        let server = Server::open(settings, product, notices.clone()).await?;
+        Ok(Arc::new(Self { backend: Backend::Postgres(server), hook, notices }))
+    }
+
+    /// Tells which deployment this is; before that, only the control schema can be used.
+    ///
+    /// # Errors
+    /// When it was another one before.
+    pub fn bind(&self, deployment: DeploymentId) -> Result<(), StoreError> {
+        match &self.backend {
+            Backend::Sqlite(_) => Ok(()),
+            Backend::Postgres(server) => server.bind(deployment),
+        }
+    }
+
+    /// Whether this process creates tenants; elsewhere somebody else does, and this process waits for them.
+    #[must_use]
+    pub fn is_registrar(&self) -> bool {
+        match &self.backend {
+            Backend::Sqlite(_) => true,
+            Backend::Postgres(server) => server.is_registrar(),
+        }
+    }
+
+    /// Whether every change that others made until a moment ago has been told. When not, nothing that is kept in memory is
+    /// to be believed.
+    #[must_use]
+    pub fn is_fresh(&self) -> bool {
+        match &self.backend {
+            Backend::Sqlite(_) => true,
+            Backend::Postgres(server) => server.is_fresh(),
+        }
+    }
+
+    /// Refuses while what is kept in memory is not to be believed.
+    ///
+    /// # Errors
+    /// [`StoreError::Stale`].
+    pub fn check_fresh(&self) -> Result<(), StoreError> {
+        if self.is_fresh() { Ok(()) } else { Err(StoreError::Stale) }
+    }
+
+    /// Waits until changes of others are heard.
+    ///
+    /// # Errors
+    /// [`StoreError::Stale`] when that takes longer than ten seconds.
+    pub async fn wait_fresh(&self) -> Result<(), StoreError> {
+        for _ in 0..1000 {
+            if self.is_fresh() {
+                return Ok(());
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        Err(StoreError::Stale)
+    }
+
+    /// A transaction on the control schema, with the rights of the product.
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn control(&self) -> Result<Tx, StoreError> {
-        self.begin(Space::Control, TenantAccess::Plain).await
+    pub async fn control(&self) -> Result<ControlTx, StoreError> {
+        self.begin(Space::Control, TenantAccess::Plain, Mode::Write).await
+    }
+
+    /// A transaction on the control schema, with the rights of the registrar, one at a time.
+    ///
+    /// # Errors
+    /// When the database does not answer or this process is no registrar.
+    pub async fn registry(&self) -> Result<ControlTx, StoreError> {
+        self.begin(Space::Control, TenantAccess::Plain, Mode::Registrar).await
     }
 
     /// A transaction on a product's realm-level schema.
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn realm(&self, product: Product) -> Result<Tx, StoreError> {
-        self.begin(Space::Realm(product), TenantAccess::Plain).await
+    pub async fn realm(&self, product: Product) -> Result<RealmTx, StoreError> {
+        self.begin(Space::Realm(product), TenantAccess::Plain, Mode::Write).await
+    }
+
+    /// As [`Database::realm`], one at a time.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn realm_exclusive(&self, product: Product) -> Result<RealmTx, StoreError> {
+        self.begin(Space::Realm(product), TenantAccess::Plain, Mode::Exclusive).await
     }
 
     /// A transaction on a tenant's schema: the only way to a tenant's tables.
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn tenant(&self, product: Product, tenant: TenantId, access: TenantAccess) -> Result<Tx, StoreError> {
-        self.begin(Space::Tenant(product, tenant), access).await
+    pub async fn tenant(
+        &self,
+        product: Product,
+        tenant: TenantId,
+        access: TenantAccess,
+    ) -> Result<TenantTx, StoreError> {
+        let mode = match access {
+            TenantAccess::Read => Mode::Read,
+            TenantAccess::Plain => Mode::Write,
+            TenantAccess::Change => Mode::Exclusive,
+        };
+        self.begin(Space::Tenant(product, tenant), access, mode).await
     }
 
     /// Notices from now on.
@@ -74,21 +193,54 @@ impl Database {
         self.notices.subscribe()
     }
 
+    /// Brings a space up to the last migration; makes the space where this process is the registrar. Does nothing when it
+    /// is there already.
+    ///
+    /// # Errors
+    /// When a statement fails, or the space was made by a newer release.
+    pub async fn migrate(&self, space: Space, migrations: &[Migration]) -> Result<(), StoreError> {
+        match &self.backend {
+            Backend::Sqlite(folder) => folder.migrate(space, migrations, self.hook.as_ref()).await,
+            Backend::Postgres(server) => server.migrate(space, migrations, self.hook.as_ref()).await,
+        }
+    }
+
+    /// Lets the product write these tables of the control schema and read all of them.
+    ///
+    /// # Errors
+    /// When the database does not do it.
+    pub async fn grant_control(&self, writable: impl Fn(Product) -> Vec<&'static str>) -> Result<(), StoreError> {
+        match &self.backend {
+            Backend::Sqlite(_) => Ok(()),
+            Backend::Postgres(server) => server.grant_control(&writable(server.product())).await,
+        }
+    }
+
     /// Deletes a tenant's tables of one product. Their keys should be destroyed first.
     ///
     /// # Errors
     /// When the database does not do it.
     pub async fn drop_tenant(&self, product: Product, tenant: TenantId) -> Result<(), StoreError> {
-        self.folder.remove(Space::Tenant(product, tenant)).await
+        let space = Space::Tenant(product, tenant);
+        match &self.backend {
+            Backend::Sqlite(folder) => folder.remove(space).await,
+            Backend::Postgres(server) => server.drop_schema(space).await,
+        }
     }
 
     /// Closes all connections.
     pub async fn close(&self) {
-        self.folder.close().await;
+        match &self.backend {
+            Backend::Sqlite(folder) => folder.close().await,
+            Backend::Postgres(server) => server.close().await,
+        }
     }
 
-    pub(crate) async fn begin(&self, space: Space, access: TenantAccess) -> Result<Tx, StoreError> {
-        let inner = self.folder.begin(space, access != TenantAccess::Read).await?;
+    async fn begin<S>(&self, space: Space, access: TenantAccess, mode: Mode) -> Result<Tx<S>, StoreError> {
+        let inner = match &self.backend {
+            Backend::Sqlite(folder) => Inner::Sqlite(folder.begin(space, mode != Mode::Read).await?),
+            Backend::Postgres(server) => Inner::Postgres(server.begin(space, mode).await?),
+        };
         Ok(Tx::new(inner, space, access, self.hook.clone(), self.notices.clone()))
     }
 }

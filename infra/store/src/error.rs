@@ -46,6 +46,65 @@ pub enum StoreError {
         /// The database's answer.
         cause: String,
     },
+    /// The database does not answer.
+    #[error("{space}: the database does not answer: {cause}")]
+    Unavailable {
+        /// Where.
+        space: Space,
+        /// The connection's error.
+        cause: String,
+    },
+    /// Somebody else makes this schema and has not yet.
+    #[error(
+        "{space}: the schema or its roles are not there yet; the operator makes them, or a login in database.registrar"
+    )]
+    NotPrepared {
+        /// Where.
+        space: Space,
+    },
+    /// The lease has ended: changes that other processes made may not have been heard of.
+    #[error("out of touch with the database for longer than the lease; what is kept in memory is not used")]
+    Stale,
+    /// No connection could be made.
+    #[error("cannot connect to PostgreSQL as `{login}`: {cause}")]
+    Connect {
+        /// As whom.
+        login: String,
+        /// The connection's error.
+        cause: String,
+    },
+    /// A login is not fit for what it is used for.
+    #[error("the PostgreSQL login `{login}` {reason}; run as an administrator: {mend}")]
+    Login {
+        /// Which login.
+        login: String,
+        /// What is wrong with it.
+        reason: String,
+        /// The statement that mends it.
+        mend: String,
+    },
+    /// A schema or role of ours is somebody else's.
+    #[error(
+        "the {kind} `{name}` exists already and is not ours (it has no comment of this deployment); rename or drop it"
+    )]
+    Foreign {
+        /// `schema` or `role`.
+        kind: &'static str,
+        /// Its name.
+        name: String,
+    },
+    /// Something had to be created and this process may not.
+    #[error(
+        "the tables of the tenant registry are missing or old, and this process may not create them: the operator does, \
+         or a login in database.registrar"
+    )]
+    NoRegistrar,
+    /// The deployment is not known yet.
+    #[error("the tenant registry has not been read yet")]
+    NotBound,
+    /// The database is of another deployment than a moment ago.
+    #[error("the database belongs to another deployment now; restart")]
+    OtherDeployment,
     /// A column has another type than the code expects.
     #[error("the column `{0}` is missing or has another type")]
     Column(&'static str),
@@ -67,12 +126,35 @@ impl StoreError {
             sqlx::Error::Database(database) if database.is_unique_violation() => {
                 Self::Unique { space, detail: database.message().to_owned() }
             }
-            // SQLITE_BUSY and its snapshot variant.
-            sqlx::Error::Database(database) if matches!(database.code().as_deref(), Some("5" | "517")) => {
-                Self::Busy { space }
-            }
+            sqlx::Error::Database(database) => match database.code().as_deref() {
+                // SQLITE_BUSY and its snapshot variant; PostgreSQL's lock_timeout, deadlock and serialization failure.
+                Some("5" | "517" | "55P03" | "40P01" | "40001") => Self::Busy { space },
+                // A server that is stopping or starting, or has no connection left.
+                Some("57P01" | "57P02" | "57P03" | "53300") => {
+                    Self::Unavailable { space, cause: database.message().to_owned() }
+                }
+                // SET ROLE to a role that is not there, and a schema that is not there.
+                Some("22023" | "3F000") => Self::NotPrepared { space },
+                _ => Self::Failed { space, attempt, cause: error.to_string() },
+            },
             sqlx::Error::PoolTimedOut => Self::Busy { space },
+            sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed => {
+                Self::Unavailable { space, cause: error.to_string() }
+            }
             other => Self::Failed { space, attempt, cause: other.to_string() },
         }
+    }
+
+    /// Whether it may go well a little later.
+    #[must_use]
+    pub fn is_passing(&self) -> bool {
+        matches!(
+            self,
+            Self::Busy { .. }
+                | Self::Unavailable { .. }
+                | Self::Connect { .. }
+                | Self::NotPrepared { .. }
+                | Self::Stale
+        )
     }
 }

@@ -22,6 +22,12 @@ impl Product {
             Self::Identity => "identity",
         }
     }
+
+    /// The product of this name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        [Self::Kms, Self::Identity].into_iter().find(|product| product.name() == name)
+    }
 }
 
 impl fmt::Display for Product {

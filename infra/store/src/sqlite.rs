@@ -13,13 +13,18 @@ use sqlx::sqlite::{
 };
 use sqlx::{AssertSqlSafe, Column, Decode, Sqlite, TypeInfo, ValueRef};
 
-use crate::{Row, Space, Sql, StoreError, Value};
+use crate::{Migration, Row, Space, Sql, StatementHook, StoreError, Value};
 
 /// Marks our files ("KyRm"), so that no other database is taken for one.
 const APPLICATION_ID: i64 = 0x4b79_526d;
 /// Open files at a time; the least used one is closed first.
 const OPEN_FILES: u64 = 64;
 const READERS: u32 = 4;
+/// The store's own tables, in every file.
+const OWN: [&str; 2] = [
+    "CREATE TABLE IF NOT EXISTS {s}schema_versions (version BIGINT PRIMARY KEY)",
+    "CREATE TABLE IF NOT EXISTS {s}epochs (id BIGINT PRIMARY KEY, epoch BIGINT NOT NULL)",
+];
 const BUSY: Duration = Duration::from_secs(30);
 
 /// A locked folder.
@@ -35,7 +40,10 @@ struct Pools {
     readers: SqlitePool,
 }
 
-pub(crate) struct Transaction(sqlx::Transaction<'static, Sqlite>);
+pub(crate) struct Transaction {
+    inner: sqlx::Transaction<'static, Sqlite>,
+    folder: Arc<Folder>,
+}
 
 impl Folder {
     pub(crate) fn open(path: &Path) -> Result<Self, StoreError> {
@@ -57,7 +65,7 @@ impl Folder {
         self.path.join(format!("{space}.sqlite"))
     }
 
-    pub(crate) async fn begin(&self, space: Space, write: bool) -> Result<Transaction, StoreError> {
+    pub(crate) async fn begin(self: &Arc<Self>, space: Space, write: bool) -> Result<Transaction, StoreError> {
         let pools = self
             .open
             .try_get_with(space, self.connect(space))
@@ -65,7 +73,8 @@ impl Folder {
             .map_err(|error| StoreError::File { path: self.file(space), reason: error.to_string() })?;
         // IMMEDIATE: a reader that turns into a writer could lose to another one and would have to start again.
         let begun = if write { pools.writer.begin_with("BEGIN IMMEDIATE").await } else { pools.readers.begin().await };
-        begun.map(Transaction).map_err(|error| StoreError::from_sqlx(space, "begin", &error))
+        let inner = begun.map_err(|error| StoreError::from_sqlx(space, "begin", &error))?;
+        Ok(Transaction { inner, folder: Arc::clone(self) })
     }
 
     async fn connect(&self, space: Space) -> Result<Arc<Pools>, StoreError> {
@@ -102,6 +111,55 @@ impl Folder {
         Ok(Arc::new(Pools { writer, readers }))
     }
 
+    /// Brings a file up to the last migration, each in one transaction.
+    pub(crate) async fn migrate(
+        self: &Arc<Self>,
+        space: Space,
+        migrations: &[Migration],
+        hook: Option<&StatementHook>,
+    ) -> Result<(), StoreError> {
+        let known = migrations.last().map_or(0, |last| last.version);
+        let found = self.schema_version(space).await?;
+        if found > known {
+            return Err(StoreError::Newer { space, found, known });
+        }
+        let failed = |error: sqlx::Error| StoreError::from_sqlx(space, "a migration", &error);
+        let announce = |text: &str| {
+            if let Some(hook) = hook {
+                hook(space, text);
+            }
+        };
+        for migration in migrations.iter().filter(|migration| migration.version > found) {
+            let mut tx = self.begin(space, true).await?;
+            announce("schema_versions");
+            // Another task may have been faster: then its row stops this one before anything else runs.
+            let mark = Sql::new("INSERT INTO {s}schema_versions (version) VALUES ($1) ON CONFLICT DO NOTHING");
+            if tx.execute(mark.bind(migration.version)).await.map_err(failed)? == 0 {
+                continue;
+            }
+            for statement in migration.statements {
+                announce(statement);
+                tx.execute(Sql::new(statement)).await.map_err(failed)?;
+            }
+            announce("COMMIT");
+            tx.commit().await.map_err(failed)?;
+        }
+        Ok(())
+    }
+
+    /// The version of a file's tables; 0 for a new one.
+    pub(crate) async fn schema_version(self: &Arc<Self>, space: Space) -> Result<i64, StoreError> {
+        let failed = |error: sqlx::Error| StoreError::from_sqlx(space, "reading its version", &error);
+        let mut tx = self.begin(space, true).await?;
+        for statement in OWN {
+            tx.execute(Sql::new(statement)).await.map_err(failed)?;
+        }
+        let version = Sql::new("SELECT COALESCE(MAX(version), 0) AS version FROM {s}schema_versions");
+        let rows = tx.fetch(version).await.map_err(failed)?;
+        tx.commit().await.map_err(failed)?;
+        rows.first().map_or(Ok(0), |row| row.get("version"))
+    }
+
     pub(crate) async fn remove(&self, space: Space) -> Result<(), StoreError> {
         if let Some(pools) = self.open.remove(&space).await {
             pools.readers.close().await;
@@ -132,18 +190,42 @@ impl Folder {
 impl Transaction {
     pub(crate) async fn execute(&mut self, sql: Sql) -> Result<u64, sqlx::Error> {
         let (text, arguments) = render(sql)?;
-        let done = sqlx::query_with(AssertSqlSafe(text), arguments).execute(&mut *self.0).await?;
+        let done = sqlx::query_with(AssertSqlSafe(text), arguments).execute(&mut *self.inner).await?;
         Ok(done.rows_affected())
     }
 
     pub(crate) async fn fetch(&mut self, sql: Sql) -> Result<Vec<Row>, sqlx::Error> {
         let (text, arguments) = render(sql)?;
-        let rows = sqlx::query_with(AssertSqlSafe(text), arguments).fetch_all(&mut *self.0).await?;
+        let rows = sqlx::query_with(AssertSqlSafe(text), arguments).fetch_all(&mut *self.inner).await?;
         rows.iter().map(read).collect()
     }
 
-    pub(crate) async fn commit(self) -> Result<(), sqlx::Error> {
-        self.0.commit().await
+    /// A query in another file: no transaction spans files.
+    pub(crate) async fn fetch_in(
+        &mut self,
+        space: Space,
+        sql: Sql,
+    ) -> Result<Result<Vec<Row>, sqlx::Error>, StoreError> {
+        let mut other = self.folder.begin(space, false).await?;
+        Ok(other.fetch(sql).await)
+    }
+
+    /// The epoch of the tenant's file.
+    pub(crate) async fn epoch(&mut self) -> Result<Vec<Row>, sqlx::Error> {
+        self.fetch(Sql::new("SELECT epoch FROM {s}epochs WHERE id = 1")).await
+    }
+
+    /// Bumps the epoch of the tenant's file.
+    pub(crate) async fn bump(&mut self) -> Result<Vec<Row>, sqlx::Error> {
+        let bump = "INSERT INTO {s}epochs (id, epoch) VALUES (1, 1) \
+                    ON CONFLICT (id) DO UPDATE SET epoch = epochs.epoch + 1 RETURNING epoch";
+        self.fetch(Sql::new(bump)).await
+    }
+
+    /// The answer is the folder, for what has to be written to another file next.
+    pub(crate) async fn commit(self) -> Result<Arc<Folder>, sqlx::Error> {
+        self.inner.commit().await?;
+        Ok(self.folder)
     }
 }
 

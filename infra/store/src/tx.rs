@@ -1,28 +1,52 @@
 //! A transaction on one space. Dropped without commit it is rolled back.
 
+use std::marker::PhantomData;
+
+use keyrealm_base::TenantId;
 use tokio::sync::broadcast;
 
-use crate::{Notice, Row, Space, Sql, StatementHook, StoreError, TenantAccess, sqlite};
+use crate::{Notice, Product, Row, Space, Sql, StatementHook, StoreError, TenantAccess, postgres, sqlite};
 
-/// Statements of one transaction, all in one space.
-pub struct Tx {
-    inner: sqlite::Transaction,
+/// The control schema.
+pub enum InControl {}
+/// A product's realm-level schema.
+pub enum InRealm {}
+/// A tenant's schema.
+pub enum InTenant {}
+
+/// A transaction on the tenant registry.
+pub type ControlTx = Tx<InControl>;
+/// A transaction on what a product keeps above its tenants.
+pub type RealmTx = Tx<InRealm>;
+/// A transaction on a tenant's tables, and the only way to them.
+pub type TenantTx = Tx<InTenant>;
+
+/// Statements of one transaction, all in one space; `S` says in which kind.
+pub struct Tx<S> {
+    inner: Inner,
     space: Space,
     access: TenantAccess,
     hook: Option<StatementHook>,
     notices: broadcast::Sender<Notice>,
     pending: Vec<Notice>,
+    reports: Vec<Sql>,
+    kind: PhantomData<fn() -> S>,
 }
 
-impl Tx {
+pub(crate) enum Inner {
+    Sqlite(sqlite::Transaction),
+    Postgres(postgres::Transaction),
+}
+
+impl<S> Tx<S> {
     pub(crate) fn new(
-        inner: sqlite::Transaction,
+        inner: Inner,
         space: Space,
         access: TenantAccess,
         hook: Option<StatementHook>,
         notices: broadcast::Sender<Notice>,
     ) -> Self {
-        Self { inner, space, access, hook, notices, pending: Vec::new() }
+        Self { inner, space, access, hook, notices, pending: Vec::new(), reports: Vec::new(), kind: PhantomData }
     }
 
     /// Where this transaction is.
@@ -36,8 +60,12 @@ impl Tx {
     /// # Errors
     /// When the database refuses it.
     pub async fn execute(&mut self, sql: Sql) -> Result<u64, StoreError> {
-        self.announce(&sql.text);
-        self.inner.execute(sql).await.map_err(|error| StoreError::from_sqlx(self.space, "a statement", &error))
+        self.announce(self.space, &sql.text);
+        let done = match &mut self.inner {
+            Inner::Sqlite(tx) => tx.execute(sql).await,
+            Inner::Postgres(tx) => tx.execute(sql).await,
+        };
+        done.map_err(|error| StoreError::from_sqlx(self.space, "a statement", &error))
     }
 
     /// Runs a query; the answer is all its rows.
@@ -45,8 +73,12 @@ impl Tx {
     /// # Errors
     /// When the database refuses it.
     pub async fn fetch(&mut self, sql: Sql) -> Result<Vec<Row>, StoreError> {
-        self.announce(&sql.text);
-        self.inner.fetch(sql).await.map_err(|error| StoreError::from_sqlx(self.space, "a query", &error))
+        self.announce(self.space, &sql.text);
+        let rows = match &mut self.inner {
+            Inner::Sqlite(tx) => tx.fetch(sql).await,
+            Inner::Postgres(tx) => tx.fetch(sql).await,
+        };
+        rows.map_err(|error| StoreError::from_sqlx(self.space, "a query", &error))
     }
 
     /// Runs a query for at most one row.
@@ -65,21 +97,98 @@ impl Tx {
     /// Makes it last. A change of a tenant bumps its epoch in the same transaction.
     ///
     /// # Errors
-    /// When the database does not commit; nothing has changed then.
+    /// When the database does not commit; nothing has changed then. Where the database cannot write a report in the same
+    /// transaction, an error may also mean that the report is missing.
     pub async fn commit(mut self) -> Result<(), StoreError> {
-        if let (Space::Tenant(product, tenant), TenantAccess::Change) = (self.space, self.access) {
-            let bump = "INSERT INTO {s}epochs (id, epoch) VALUES (1, 1) \
-                        ON CONFLICT (id) DO UPDATE SET epoch = epochs.epoch + 1 RETURNING epoch";
-            let row = self.fetch_one(Sql::new(bump)).await?.ok_or(StoreError::Column("epoch"))?;
-            self.pending.push(Notice::Epoch(product, tenant, row.get("epoch")?));
+        let bump = match (self.space, self.access) {
+            (Space::Tenant(product, tenant), TenantAccess::Change) => Some((product, tenant)),
+            _ => None,
+        };
+        if let Some((product, tenant)) = bump {
+            self.announce(self.space, "epochs");
+            let rows = match &mut self.inner {
+                Inner::Sqlite(tx) => tx.bump().await,
+                Inner::Postgres(tx) => tx.bump(product, tenant).await,
+            };
+            let rows = rows.map_err(|error| StoreError::from_sqlx(self.space, "the epoch", &error))?;
+            let epoch = rows.first().ok_or(StoreError::Column("epoch"))?.get("epoch")?;
+            self.pending.push(Notice::Epoch(product, tenant, epoch));
         }
-        self.announce("COMMIT");
-        self.inner.commit().await.map_err(|error| StoreError::from_sqlx(self.space, "the commit", &error))?;
+        let failed = |error: &sqlx::Error| StoreError::from_sqlx(self.space, "the commit", error);
+        let announce = |space: Space, text: &str| {
+            if let Some(hook) = &self.hook {
+                hook(space, text);
+            }
+        };
+        let realm = match self.space {
+            Space::Tenant(product, _) | Space::Realm(product) => Space::Realm(product),
+            Space::Control => Space::Control,
+        };
+        let mut left = None;
+        match self.inner {
+            Inner::Sqlite(tx) => {
+                announce(self.space, "COMMIT");
+                let folder = tx.commit().await.map_err(|error| failed(&error))?;
+                left = (!self.reports.is_empty()).then_some(folder);
+            }
+            Inner::Postgres(mut tx) => {
+                if !self.reports.is_empty() {
+                    tx.leave_role().await.map_err(|error| failed(&error))?;
+                }
+                for report in self.reports.drain(..) {
+                    announce(realm, &report.text);
+                    tx.execute_in(realm, report).await.map_err(|error| failed(&error))?;
+                }
+                for notice in &self.pending {
+                    tx.notify(*notice).await.map_err(|error| failed(&error))?;
+                }
+                announce(self.space, "COMMIT");
+                tx.commit().await.map_err(|error| failed(&error))?;
+            }
+        }
         for notice in self.pending {
             // Nobody may be listening.
             let _ = self.notices.send(notice);
         }
+        if let Some(folder) = left {
+            let mut tx = folder.begin(realm, true).await?;
+            for report in self.reports {
+                announce(realm, &report.text);
+                tx.execute(report).await.map_err(|error| failed(&error))?;
+            }
+            announce(realm, "COMMIT");
+            tx.commit().await.map_err(|error| failed(&error))?;
+        }
         Ok(())
+    }
+
+    fn announce(&self, space: Space, text: &str) {
+        if let Some(hook) = &self.hook {
+            hook(space, text);
+        }
+    }
+}
+
+impl TenantTx {
+    /// A statement in the realm-level schema that reports what this transaction does: run with the commit, in the same
+    /// transaction where the database can, right after it elsewhere.
+    pub fn report(&mut self, sql: Sql) {
+        self.reports.push(sql);
+    }
+
+    /// A query in the product's realm-level schema; in the view of this transaction where the database can.
+    ///
+    /// # Errors
+    /// When the database refuses it.
+    pub async fn fetch_realm(&mut self, sql: Sql) -> Result<Vec<Row>, StoreError> {
+        let (product, _) = self.place()?;
+        let realm = Space::Realm(product);
+        self.announce(realm, &sql.text);
+        let rows = match &mut self.inner {
+            Inner::Sqlite(tx) => tx.fetch_in(realm, sql).await?,
+            Inner::Postgres(tx) => tx.fetch_as_login(realm, sql).await,
+        };
+        rows.map_err(|error| StoreError::from_sqlx(realm, "a query", &error))
     }
 
     /// The epoch of this tenant's schema, 0 before the first change.
@@ -87,13 +196,20 @@ impl Tx {
     /// # Errors
     /// When the database refuses the query.
     pub async fn epoch(&mut self) -> Result<i64, StoreError> {
-        let row = self.fetch_one(Sql::new("SELECT epoch FROM {s}epochs WHERE id = 1")).await?;
-        row.map_or(Ok(0), |row| row.get("epoch"))
+        let (product, tenant) = self.place()?;
+        self.announce(self.space, "epochs");
+        let rows = match &mut self.inner {
+            Inner::Sqlite(tx) => tx.epoch().await,
+            Inner::Postgres(tx) => tx.epoch(product, tenant).await,
+        };
+        let rows = rows.map_err(|error| StoreError::from_sqlx(self.space, "the epoch", &error))?;
+        rows.first().map_or(Ok(0), |row| row.get("epoch"))
     }
 
-    fn announce(&self, text: &str) {
-        if let Some(hook) = &self.hook {
-            hook(self.space, text);
+    fn place(&self) -> Result<(Product, TenantId), StoreError> {
+        match self.space {
+            Space::Tenant(product, tenant) => Ok((product, tenant)),
+            Space::Control | Space::Realm(_) => Err(StoreError::Column("tenant")),
         }
     }
 }

@@ -2,9 +2,31 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot be set up has failed")]
 
 mod clock;
+mod database;
 mod issuer;
+mod postgres;
 mod tls;
 
 pub use clock::TestClock;
+pub use database::{On, TestDatabase};
 pub use issuer::TestIssuer;
+pub use postgres::{PostgresServer, SERVER_VARIABLE};
 pub use tls::TestTls;
+
+/// Makes two tests of each function: on SQLite and on PostgreSQL. The functions are `async fn name(on: On)`.
+#[macro_export]
+macro_rules! on_each_database {
+    ($($name:ident),* $(,)?) => {
+        $(mod $name {
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn on_sqlite() {
+                super::$name($crate::On::Sqlite).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn on_postgres() {
+                super::$name($crate::On::Postgres).await;
+            }
+        })*
+    };
+}

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use keyrealm_barrier::{Head, Sealer};
 use keyrealm_base::{KeyId, TenantId};
 use keyrealm_crypto::SecretBytes;
-use keyrealm_store::{Product, TenantAccess, Tx};
+use keyrealm_store::{Product, TenantAccess, TenantTx};
 
 use super::KeyService;
 use crate::domain::key::Key;
@@ -14,25 +14,24 @@ use crate::seal;
 use crate::storage::keys::{self, StoredKey};
 use crate::storage::versions::{self, StoredVersion};
 
-pub(crate) struct Change<'a> {
-    service: &'a KeyService,
+pub(crate) struct Change {
     tenant: TenantId,
     sealer: Arc<Sealer>,
-    pub(crate) tx: Tx,
+    pub(crate) tx: TenantTx,
     head: Head,
 }
 
 impl KeyService {
-    pub(crate) async fn change(&self, tenant: TenantId) -> Result<Change<'_>, KmsError> {
+    pub(crate) async fn change(&self, tenant: TenantId) -> Result<Change, KmsError> {
         let sealer = self.sealer(tenant).await?;
         let mut tx = self.database.tenant(Product::Kms, tenant, TenantAccess::Change).await?;
         let state = sealer.state(tenant, &mut tx).await?;
         let head = Head { seq: state.seq + 1, set: state.set };
-        Ok(Change { service: self, tenant, sealer, tx, head })
+        Ok(Change { tenant, sealer, tx, head })
     }
 }
 
-impl Change<'_> {
+impl Change {
     /// The key's row, checked.
     pub(crate) async fn key(&mut self, id: KeyId) -> Result<StoredKey, KmsError> {
         let stored = keys::by_id(&mut self.tx, id).await?.ok_or(KmsError::NotFound)?;
@@ -64,12 +63,9 @@ impl Change<'_> {
         Ok(versions::insert(&mut self.tx, &stored).await?)
     }
 
-    /// Commits, then moves the head. A crash in between is mended when the tenant is opened again.
+    /// Commits with the tenant's next state.
     pub(crate) async fn commit(mut self) -> Result<(), KmsError> {
-        self.sealer.write_state(&mut self.tx, self.head).await?;
-        self.tx.commit().await?;
-        let mut realm = self.service.database.realm(Product::Kms).await?;
-        self.sealer.write_head(self.tenant, &mut realm, self.head).await?;
-        Ok(realm.commit().await?)
+        self.sealer.write_state(self.tenant, &mut self.tx, self.head).await?;
+        Ok(self.tx.commit().await?)
     }
 }

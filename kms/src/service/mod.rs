@@ -89,10 +89,13 @@ impl KeyService {
         for stored in versions::all(&mut tx).await? {
             set = seal::toggle_version(&sealer, set, &stored);
         }
+        let mend = sealer.check(tenant, &mut tx, state, set).await?;
         drop(tx);
-        let mut realm = self.database.realm(Product::Kms).await?;
-        sealer.check(tenant, &mut realm, state, set).await?;
-        realm.commit().await?;
+        if let Some(mend) = mend {
+            let mut realm = self.database.realm(Product::Kms).await?;
+            realm.execute(mend).await?;
+            realm.commit().await?;
+        }
         Ok(())
     }
 

@@ -1,7 +1,7 @@
 //! Reading keys.
 
 use keyrealm_base::{KeyId, TenantId};
-use keyrealm_store::{Product, TenantAccess, Tx};
+use keyrealm_store::{Product, TenantAccess, TenantTx};
 
 use super::KeyService;
 use crate::domain::key::Key;
@@ -53,7 +53,7 @@ impl KeyService {
         Ok(keys::all(&mut self.reader(tenant).await?).await?.iter().map(|stored| stored.key.id).collect())
     }
 
-    async fn reader(&self, tenant: TenantId) -> Result<Tx, KmsError> {
+    async fn reader(&self, tenant: TenantId) -> Result<TenantTx, KmsError> {
         Ok(self.database.tenant(Product::Kms, tenant, TenantAccess::Read).await?)
     }
 }

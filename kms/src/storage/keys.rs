@@ -2,7 +2,7 @@
 
 use keyrealm_base::KeyId;
 use keyrealm_registry::ManagedBy;
-use keyrealm_store::{Row, Sql, StoreError, Tx};
+use keyrealm_store::{Row, Sql, StoreError, TenantTx};
 
 use crate::domain::key::{Key, KeyState};
 
@@ -71,24 +71,24 @@ fn stored(row: &Row) -> Result<StoredKey, StoreError> {
     })
 }
 
-pub(crate) async fn by_id(tx: &mut Tx, id: KeyId) -> Result<Option<StoredKey>, StoreError> {
+pub(crate) async fn by_id(tx: &mut TenantTx, id: KeyId) -> Result<Option<StoredKey>, StoreError> {
     let mut sql = Sql::new(SELECT);
     sql.push(" WHERE id = ").push_bind(id);
     tx.fetch_one(sql).await?.as_ref().map(stored).transpose()
 }
 
-pub(crate) async fn by_name(tx: &mut Tx, name: &str) -> Result<Option<StoredKey>, StoreError> {
+pub(crate) async fn by_name(tx: &mut TenantTx, name: &str) -> Result<Option<StoredKey>, StoreError> {
     let mut sql = Sql::new(SELECT);
     sql.push(" WHERE name = ").push_bind(name);
     tx.fetch_one(sql).await?.as_ref().map(stored).transpose()
 }
 
 /// All keys; for checking a tenant as a whole and for its key set.
-pub(crate) async fn all(tx: &mut Tx) -> Result<Vec<StoredKey>, StoreError> {
+pub(crate) async fn all(tx: &mut TenantTx) -> Result<Vec<StoredKey>, StoreError> {
     tx.fetch(Sql::new(SELECT)).await?.iter().map(stored).collect()
 }
 
-pub(crate) async fn list(tx: &mut Tx, filter: &Filter) -> Result<(Vec<StoredKey>, i64), StoreError> {
+pub(crate) async fn list(tx: &mut TenantTx, filter: &Filter) -> Result<(Vec<StoredKey>, i64), StoreError> {
     let mut count = Sql::new("SELECT count(*) AS n FROM {s}keys");
     conditions(&mut count, filter);
     let total = tx.fetch_one(count).await?.map_or(Ok(0), |row| row.get("n"))?;
@@ -120,7 +120,7 @@ fn conditions(sql: &mut Sql, filter: &Filter) {
     }
 }
 
-pub(crate) async fn upsert(tx: &mut Tx, stored: &StoredKey) -> Result<(), StoreError> {
+pub(crate) async fn upsert(tx: &mut TenantTx, stored: &StoredKey) -> Result<(), StoreError> {
     let key = &stored.key;
     let sql = Sql::new(
         "INSERT INTO {s}keys (id, name, description, algorithm, state, managed_by, latest_version, created_at, updated_at, \

@@ -2,10 +2,10 @@
 //! many, never too few.
 
 use keyrealm_base::VersionId;
-use keyrealm_store::{Sql, StoreError, Tx};
+use keyrealm_store::{Sql, StoreError, TenantTx};
 
 /// Reserves `block` more uses; the answer is the new end.
-pub(crate) async fn reserve(tx: &mut Tx, version: VersionId, block: u32) -> Result<i64, StoreError> {
+pub(crate) async fn reserve(tx: &mut TenantTx, version: VersionId, block: u32) -> Result<i64, StoreError> {
     let sql = Sql::new(
         "INSERT INTO {s}key_usage (version_id, reserved) VALUES ($1, $2) ON CONFLICT (version_id) DO UPDATE SET \
          reserved = key_usage.reserved + excluded.reserved RETURNING reserved",

@@ -1,7 +1,7 @@
 //! `key_versions`: one row a version, its material sealed. Versions are never changed.
 
 use keyrealm_base::{KeyId, Timestamp, VersionId};
-use keyrealm_store::{Row, Sql, StoreError, Tx};
+use keyrealm_store::{Row, Sql, StoreError, TenantTx};
 
 /// A version as it is stored.
 pub(crate) struct StoredVersion {
@@ -28,18 +28,18 @@ fn stored(row: &Row) -> Result<StoredVersion, StoreError> {
 }
 
 /// The versions of a key, the newest first.
-pub(crate) async fn of_key(tx: &mut Tx, key: KeyId) -> Result<Vec<StoredVersion>, StoreError> {
+pub(crate) async fn of_key(tx: &mut TenantTx, key: KeyId) -> Result<Vec<StoredVersion>, StoreError> {
     let mut sql = Sql::new(SELECT);
     sql.push(" WHERE key_id = ").push_bind(key).push(" ORDER BY version DESC");
     tx.fetch(sql).await?.iter().map(stored).collect()
 }
 
 /// All versions of the tenant; for checking it as a whole.
-pub(crate) async fn all(tx: &mut Tx) -> Result<Vec<StoredVersion>, StoreError> {
+pub(crate) async fn all(tx: &mut TenantTx) -> Result<Vec<StoredVersion>, StoreError> {
     tx.fetch(Sql::new(SELECT)).await?.iter().map(stored).collect()
 }
 
-pub(crate) async fn insert(tx: &mut Tx, version: &StoredVersion) -> Result<(), StoreError> {
+pub(crate) async fn insert(tx: &mut TenantTx, version: &StoredVersion) -> Result<(), StoreError> {
     let sql = Sql::new(
         "INSERT INTO {s}key_versions (id, key_id, version, created_at, state_seq, sealed) VALUES ($1, $2, $3, $4, $5, $6)",
     );

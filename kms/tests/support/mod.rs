@@ -1,7 +1,6 @@
 //! A KMS over TLS with an issuer beside it.
 #![allow(dead_code, reason = "each test file uses its part")]
 
-use std::path::Path;
 use std::sync::Arc;
 
 use http::{Method, header};
@@ -11,8 +10,8 @@ use keyrealm_crypto::{SecretBytes, SystemRandom};
 use keyrealm_http::Sockets;
 use keyrealm_http::client::{Answer, ClientOptions, HttpsClient};
 use keyrealm_registry::Registrar;
-use keyrealm_store::{Database, StatementHook};
-use keyrealm_testkit::{TestClock, TestIssuer, TestTls};
+use keyrealm_store::{Database, Product, StatementHook};
+use keyrealm_testkit::{On, TestClock, TestDatabase, TestIssuer, TestTls};
 use kms::{Config, Deps, Issuer, Running, Server};
 use serde_json::{Value, json};
 use url::Url;
@@ -27,23 +26,34 @@ pub(crate) struct Kms {
     pub(crate) running: Option<Running>,
     pub(crate) client: HttpsClient,
     pub(crate) tenants: Vec<TenantId>,
-    pub(crate) folder: tempfile::TempDir,
-    unseal: SecretBytes,
+    pub(crate) test: TestDatabase,
+    pub(crate) unseal: SecretBytes,
 }
 
 impl Kms {
-    pub(crate) async fn start() -> Self {
-        Self::start_with(None).await
+    pub(crate) async fn start(on: On) -> Self {
+        Self::start_with(on, None).await
     }
 
-    pub(crate) async fn start_with(hook: Option<StatementHook>) -> Self {
-        let (tls, clock, folder) = (TestTls::new(), TestClock::default(), tempfile::tempdir().unwrap());
+    pub(crate) async fn start_with(on: On, hook: Option<StatementHook>) -> Self {
+        Self::attach(TestDatabase::new(on).await, UnsealKey::generate(&SystemRandom), hook).await
+    }
+
+    /// On PostgreSQL with another lease.
+    pub(crate) async fn start_leased(seconds: u32) -> Self {
+        let mut test = TestDatabase::new(On::Postgres).await;
+        test.lease_seconds = seconds;
+        Self::attach(test, UnsealKey::generate(&SystemRandom), None).await
+    }
+
+    /// On a database that may have been used before, such as by the parent of this process.
+    pub(crate) async fn attach(test: TestDatabase, unseal: SecretBytes, hook: Option<StatementHook>) -> Self {
+        let (tls, clock) = (TestTls::new(), TestClock::default());
         let shared: SharedClock = Arc::new(clock.clone());
         let issuer = TestIssuer::start(&tls, shared, AUDIENCE).await;
-        let unseal = UnsealKey::generate(&SystemRandom);
-        let database = Database::open_sqlite(folder.path(), hook).unwrap();
+        let database = test.open(Product::Kms, hook).await;
         let client = tls.client();
-        let mut kms = Self { tls, clock, issuer, database, running: None, client, tenants: vec![], folder, unseal };
+        let mut kms = Self { tls, clock, issuer, database, running: None, client, tenants: vec![], test, unseal };
         kms.launch().await;
         kms
     }
@@ -53,14 +63,26 @@ impl Kms {
         let registrar = Registrar::new(Arc::clone(&self.database), Arc::clone(&clock), Arc::new(SystemRandom));
         registrar.ensure_deployment("").await.unwrap();
         self.tenants = kms::seed::declare_demo(&registrar).await.unwrap().iter().map(|tenant| tenant.id).collect();
+        self.running = Some(self.server(Arc::clone(&self.database)).await);
+    }
+
+    async fn server(&self, database: Arc<Database>) -> Running {
         let deps = Deps {
-            database: Arc::clone(&self.database),
-            clock,
+            database,
+            clock: Arc::new(self.clock.clone()),
             random: Arc::new(SystemRandom),
             sockets: Sockets::bind("127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0").await.unwrap(),
             client: ClientOptions::default(),
         };
-        self.running = Some(Server::start(self.config(), deps).await.unwrap());
+        // On the heap: unoptimised, the future is too large for a stack in a stack.
+        Box::pin(Server::start(self.config(), deps)).await.unwrap()
+    }
+
+    /// A second process on the same database (PostgreSQL); the answer is where it listens.
+    pub(crate) async fn replica(&self) -> (Running, Url) {
+        let running = self.server(self.test.open(Product::Kms, None).await).await;
+        let url = format!("https://localhost:{}", running.addresses().public.port()).parse().unwrap();
+        (running, url)
     }
 
     pub(crate) fn config(&self) -> Config {
@@ -69,24 +91,32 @@ impl Kms {
         config.tls.certificate = self.tls.path("cert.pem");
         config.tls.key = self.tls.path("key.pem");
         config.tls.ca = self.tls.path("ca.pem");
-        config.database.folder = self.folder.path().to_owned();
+        config.database = self.test.settings(Product::Kms);
         config.barrier.unseal_key_file = self.tls.private_file("unseal", self.unseal.expose());
         config.auth.issuers =
             vec![Issuer { issuer: self.issuer.issuer.clone(), jwks_url: self.issuer.jwks_url.clone() }];
         config
     }
 
-    /// Stops, closes the database, does something to its files, and starts again.
-    pub(crate) async fn restart(&mut self, between: impl FnOnce(&Path)) -> Result<(), String> {
+    /// Stops, closes the database, does something to it, and starts again.
+    pub(crate) async fn restart(&mut self, between: impl AsyncFnOnce(&TestDatabase)) {
+        self.suspend(async |kms| between(&kms.test).await).await;
+    }
+
+    /// As `restart`; what is done may start another process on the same database.
+    pub(crate) async fn suspend(&mut self, between: impl AsyncFnOnce(&Self)) {
+        self.stop().await;
+        between(self).await;
+        self.database = self.test.open(Product::Kms, None).await;
+        Box::pin(self.launch()).await;
+    }
+
+    async fn stop(&mut self) {
         self.running.take().unwrap().shutdown().await;
         self.database.close().await;
         // The folder's lock goes with the last handle.
         let empty = tempfile::tempdir().unwrap();
         self.database = Database::open_sqlite(empty.path(), None).unwrap();
-        between(self.folder.path());
-        self.database = Database::open_sqlite(self.folder.path(), None).unwrap();
-        self.launch().await;
-        Ok(())
     }
 
     pub(crate) fn url(&self, path: &str) -> Url {
@@ -99,13 +129,17 @@ impl Kms {
     }
 
     pub(crate) async fn call(&self, token: &str, method: Method, path: &str, body: Option<Value>) -> Answer {
+        self.call_at(&self.url(path), token, method, body).await
+    }
+
+    pub(crate) async fn call_at(&self, url: &Url, token: &str, method: Method, body: Option<Value>) -> Answer {
         let bearer = format!("Bearer {token}");
         let mut headers = vec![(header::AUTHORIZATION, bearer.as_str())];
         if body.is_some() {
             headers.push((header::CONTENT_TYPE, "application/json"));
         }
         let body = body.map(|body| body.to_string()).unwrap_or_default();
-        self.client.send(method, &self.url(path), &headers, body.into()).await.unwrap()
+        self.client.send(method, url, &headers, body.into()).await.unwrap()
     }
 
     pub(crate) async fn post(&self, path: &str, body: Value) -> Answer {

@@ -1,7 +1,7 @@
 //! `desired`: what shall exist. Written by the registrar alone.
 
 use keyrealm_base::TenantId;
-use keyrealm_store::{Product, Row, Sql, StoreError, Tx};
+use keyrealm_store::{ControlTx, Product, Row, Sql, StoreError};
 
 use crate::DesiredEntry;
 
@@ -9,7 +9,7 @@ use crate::DesiredEntry;
 ///
 /// # Errors
 /// When the database fails.
-pub async fn pending(tx: &mut Tx, product: Product) -> Result<Vec<DesiredEntry>, StoreError> {
+pub async fn pending(tx: &mut ControlTx, product: Product) -> Result<Vec<DesiredEntry>, StoreError> {
     let sql = Sql::new(
         "SELECT d.tenant, d.product, d.kind, d.name, d.spec, d.spec_hash, d.generation, d.deleted_at FROM {s}desired d \
          LEFT JOIN {s}observed o ON o.tenant = d.tenant AND o.product = d.product AND o.kind = d.kind AND o.name = d.name \
@@ -24,7 +24,7 @@ pub async fn pending(tx: &mut Tx, product: Product) -> Result<Vec<DesiredEntry>,
 ///
 /// # Errors
 /// When the database fails.
-pub async fn count(tx: &mut Tx, tenant: TenantId, product: Product) -> Result<i64, StoreError> {
+pub async fn count(tx: &mut ControlTx, tenant: TenantId, product: Product) -> Result<i64, StoreError> {
     let sql =
         Sql::new("SELECT count(*) AS n FROM {s}desired WHERE tenant = $1 AND product = $2 AND deleted_at IS NULL");
     tx.fetch_one(sql.bind(tenant).bind(product.name())).await?.map_or(Ok(0), |row| row.get("n"))
@@ -48,7 +48,7 @@ fn entry(row: &Row) -> Result<DesiredEntry, StoreError> {
 ///
 /// # Errors
 /// When the database fails.
-pub(crate) async fn upsert(tx: &mut Tx, entry: &DesiredEntry) -> Result<(), StoreError> {
+pub(crate) async fn upsert(tx: &mut ControlTx, entry: &DesiredEntry) -> Result<(), StoreError> {
     let sql = Sql::new(
         "INSERT INTO {s}desired (tenant, product, kind, name, spec, spec_hash, generation, deleted_at) \
          VALUES ($1, $2, $3, $4, $5, $6, 1, NULL) ON CONFLICT (tenant, product, kind, name) DO UPDATE SET \
@@ -63,7 +63,7 @@ pub(crate) async fn upsert(tx: &mut Tx, entry: &DesiredEntry) -> Result<(), Stor
 ///
 /// # Errors
 /// When the database fails.
-pub(crate) async fn forget(tx: &mut Tx, tenant: TenantId) -> Result<(), StoreError> {
+pub(crate) async fn forget(tx: &mut ControlTx, tenant: TenantId) -> Result<(), StoreError> {
     tx.execute(Sql::new("DELETE FROM {s}observed WHERE tenant = $1").bind(tenant)).await?;
     tx.execute(Sql::new("DELETE FROM {s}desired WHERE tenant = $1").bind(tenant)).await.map(drop)
 }

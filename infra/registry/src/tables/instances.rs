@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use keyrealm_base::{InstanceId, Timestamp};
-use keyrealm_store::{Sql, StoreError, Tx};
+use keyrealm_store::{ControlTx, Sql, StoreError};
 
 use crate::Instance;
 
@@ -14,7 +14,7 @@ const GONE: Duration = Duration::from_mins(5);
 ///
 /// # Errors
 /// When the database fails.
-pub async fn write(tx: &mut Tx, instance: &Instance) -> Result<(), StoreError> {
+pub async fn write(tx: &mut ControlTx, instance: &Instance) -> Result<(), StoreError> {
     let sql = Sql::new(
         "INSERT INTO {s}instances (id, product, ready, chain_sha256, bundle_sha256, schema_version, heartbeat) \
          VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (id) DO UPDATE SET ready = excluded.ready, \
@@ -32,7 +32,7 @@ pub async fn write(tx: &mut Tx, instance: &Instance) -> Result<(), StoreError> {
 ///
 /// # Errors
 /// When the database fails.
-pub async fn remove(tx: &mut Tx, id: InstanceId) -> Result<(), StoreError> {
+pub async fn remove(tx: &mut ControlTx, id: InstanceId) -> Result<(), StoreError> {
     tx.execute(Sql::new("DELETE FROM {s}instances WHERE id = $1").bind(id)).await.map(drop)
 }
 
@@ -40,7 +40,7 @@ pub async fn remove(tx: &mut Tx, id: InstanceId) -> Result<(), StoreError> {
 ///
 /// # Errors
 /// When the database fails.
-pub async fn fresh(tx: &mut Tx, since: Timestamp) -> Result<Vec<Instance>, StoreError> {
+pub async fn fresh(tx: &mut ControlTx, since: Timestamp) -> Result<Vec<Instance>, StoreError> {
     let sql = Sql::new(
         "SELECT id, product, ready, chain_sha256, bundle_sha256, schema_version, heartbeat FROM {s}instances \
          WHERE heartbeat >= $1 ORDER BY product, id",

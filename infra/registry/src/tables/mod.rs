@@ -7,7 +7,7 @@ pub mod observed;
 pub mod revocations;
 pub mod tenants;
 
-use keyrealm_store::Migration;
+use keyrealm_store::{Migration, Product};
 
 /// The control schema.
 pub const MIGRATIONS: &[Migration] = &[Migration {
@@ -27,3 +27,11 @@ pub const MIGRATIONS: &[Migration] = &[Migration {
         "CREATE TABLE {s}revocations (kind TEXT NOT NULL, value TEXT NOT NULL, until BIGINT NOT NULL, PRIMARY KEY (kind, value))",
     ],
 }];
+
+/// The tables that a product's login may write. `meta`, `tenants` and `desired` are the registrar's.
+pub(crate) fn writable(product: Product) -> Vec<&'static str> {
+    match product {
+        Product::Kms => vec!["observed", "instances"],
+        Product::Identity => vec!["observed", "instances", "revocations"],
+    }
+}

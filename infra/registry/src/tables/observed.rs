@@ -1,6 +1,6 @@
 //! `observed`: what the products made of the desired entries.
 
-use keyrealm_store::{Product, Sql, StoreError, Tx};
+use keyrealm_store::{ControlTx, Product, Sql, StoreError};
 
 use crate::{DesiredEntry, Observed};
 
@@ -8,7 +8,7 @@ use crate::{DesiredEntry, Observed};
 ///
 /// # Errors
 /// When the database fails.
-pub async fn write(tx: &mut Tx, entry: &DesiredEntry, observed: &Observed) -> Result<(), StoreError> {
+pub async fn write(tx: &mut ControlTx, entry: &DesiredEntry, observed: &Observed) -> Result<(), StoreError> {
     let sql = Sql::new(
         "INSERT INTO {s}observed (tenant, product, kind, name, spec_hash, object_id, status, reason, message) \
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT (tenant, product, kind, name) DO UPDATE SET \
@@ -24,7 +24,7 @@ pub async fn write(tx: &mut Tx, entry: &DesiredEntry, observed: &Observed) -> Re
 ///
 /// # Errors
 /// When the database fails.
-pub async fn failures(tx: &mut Tx, product: Product) -> Result<Vec<String>, StoreError> {
+pub async fn failures(tx: &mut ControlTx, product: Product) -> Result<Vec<String>, StoreError> {
     let sql = Sql::new(
         "SELECT kind, name, message FROM {s}observed WHERE product = $1 AND status = 'failed' ORDER BY kind, name",
     );

@@ -1,7 +1,7 @@
 //! `revocations`: written by Identity, held in memory by everybody who takes its tokens.
 
 use keyrealm_base::Timestamp;
-use keyrealm_store::{Notice, Sql, StoreError, Tx};
+use keyrealm_store::{ControlTx, Notice, Sql, StoreError};
 
 use crate::{Revocation, RevocationKind};
 
@@ -9,7 +9,7 @@ use crate::{Revocation, RevocationKind};
 ///
 /// # Errors
 /// When the database fails.
-pub async fn add(tx: &mut Tx, revocations: &[Revocation], now: Timestamp) -> Result<(), StoreError> {
+pub async fn add(tx: &mut ControlTx, revocations: &[Revocation], now: Timestamp) -> Result<(), StoreError> {
     for revocation in revocations {
         let sql = Sql::new(
             "INSERT INTO {s}revocations (kind, value, until) VALUES ($1, $2, $3) ON CONFLICT (kind, value) DO UPDATE SET \
@@ -26,7 +26,7 @@ pub async fn add(tx: &mut Tx, revocations: &[Revocation], now: Timestamp) -> Res
 ///
 /// # Errors
 /// When the database fails.
-pub async fn in_force(tx: &mut Tx, now: Timestamp) -> Result<Vec<Revocation>, StoreError> {
+pub async fn in_force(tx: &mut ControlTx, now: Timestamp) -> Result<Vec<Revocation>, StoreError> {
     let rows = tx.fetch(Sql::new("SELECT kind, value, until FROM {s}revocations WHERE until > $1").bind(now)).await?;
     rows.iter()
         .map(|row| {

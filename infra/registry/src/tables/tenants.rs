@@ -1,7 +1,7 @@
 //! `tenants`.
 
 use keyrealm_base::{TenantId, Timestamp};
-use keyrealm_store::{Row, Sql, StoreError, Tx};
+use keyrealm_store::{ControlTx, Row, Sql, StoreError};
 
 use crate::Tenant;
 
@@ -18,7 +18,7 @@ fn tenant(row: &Row) -> Result<Tenant, StoreError> {
 ///
 /// # Errors
 /// When the database fails.
-pub async fn list(tx: &mut Tx) -> Result<Vec<Tenant>, StoreError> {
+pub async fn list(tx: &mut ControlTx) -> Result<Vec<Tenant>, StoreError> {
     let rows = tx.fetch(Sql::new("SELECT id, slug, display_name, enabled FROM {s}tenants ORDER BY slug")).await?;
     rows.iter().map(tenant).collect()
 }
@@ -27,7 +27,7 @@ pub async fn list(tx: &mut Tx) -> Result<Vec<Tenant>, StoreError> {
 ///
 /// # Errors
 /// When the database fails.
-pub async fn by_slug(tx: &mut Tx, slug: &str) -> Result<Option<Tenant>, StoreError> {
+pub async fn by_slug(tx: &mut ControlTx, slug: &str) -> Result<Option<Tenant>, StoreError> {
     let sql = Sql::new("SELECT id, slug, display_name, enabled FROM {s}tenants WHERE slug = $1");
     tx.fetch_one(sql.bind(slug)).await?.as_ref().map(tenant).transpose()
 }
@@ -36,7 +36,7 @@ pub async fn by_slug(tx: &mut Tx, slug: &str) -> Result<Option<Tenant>, StoreErr
 ///
 /// # Errors
 /// When the database fails.
-pub(crate) async fn insert(tx: &mut Tx, tenant: &Tenant, now: Timestamp) -> Result<(), StoreError> {
+pub(crate) async fn insert(tx: &mut ControlTx, tenant: &Tenant, now: Timestamp) -> Result<(), StoreError> {
     let sql = Sql::new(
         "INSERT INTO {s}tenants (id, slug, display_name, enabled, created_at) VALUES ($1, $2, $3, $4, $5) \
          ON CONFLICT (slug) DO NOTHING",
@@ -49,6 +49,6 @@ pub(crate) async fn insert(tx: &mut Tx, tenant: &Tenant, now: Timestamp) -> Resu
 ///
 /// # Errors
 /// When the database fails.
-pub(crate) async fn delete(tx: &mut Tx, id: TenantId) -> Result<(), StoreError> {
+pub(crate) async fn delete(tx: &mut ControlTx, id: TenantId) -> Result<(), StoreError> {
     tx.execute(Sql::new("DELETE FROM {s}tenants WHERE id = $1").bind(id)).await.map(drop)
 }

@@ -1,13 +1,14 @@
-//! The store over real files: isolation, notices, epochs, locks, migrations that survive a kill.
+//! The store over real files and a real server: isolation, notices, epochs, locks, migrations that survive a kill.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "helpers of tests fail the test")]
 
-use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use keyrealm_base::TenantId;
 use keyrealm_store::{Database, Migration, Notice, Product, Space, Sql, StatementHook, StoreError, TenantAccess};
+use keyrealm_testkit::{On, TestDatabase, on_each_database};
 
 const TABLES: &[Migration] = &[
     Migration {
@@ -43,24 +44,25 @@ async fn names(database: &Database, n: u8) -> Vec<String> {
     rows.iter().map(|row| row.get("name").unwrap()).collect()
 }
 
-#[tokio::test]
-async fn rows_lie_in_their_tenants_file_and_survive_a_restart() {
-    let folder = tempfile::tempdir().unwrap();
+async fn rows_lie_in_their_tenants_space_and_survive_a_restart(on: On) {
+    let test = TestDatabase::new(on).await;
     {
-        let database = Database::open_sqlite(folder.path(), None).unwrap();
+        let database = test.open_bound(Product::Kms, None).await;
         for n in 1..=25 {
             database.migrate(space(n), TABLES).await.unwrap();
             put(&database, n, 1, &format!("name-{n}"), TenantAccess::Change).await.unwrap();
         }
         database.close().await;
     }
-    let database = Database::open_sqlite(folder.path(), None).unwrap();
+    let database = test.open_bound(Product::Kms, None).await;
     for n in 1..=25 {
         assert_eq!(names(&database, n).await, [format!("name-{n}")]);
     }
-    let mode =
-        std::os::unix::fs::MetadataExt::mode(&folder.path().join(format!("{}.sqlite", space(1))).metadata().unwrap());
-    assert_eq!(mode & 0o777, 0o600);
+    if on == On::Sqlite {
+        let file = test.folder().join("data").join(format!("{}.sqlite", space(1)));
+        let mode = std::os::unix::fs::MetadataExt::mode(&file.metadata().unwrap());
+        assert_eq!(mode & 0o777, 0o600);
+    }
     database.drop_tenant(Product::Kms, tenant(1)).await.unwrap();
     database.migrate(space(1), TABLES).await.unwrap();
     assert!(names(&database, 1).await.is_empty(), "a dropped tenant starts anew");
@@ -78,10 +80,9 @@ async fn a_second_process_and_a_foreign_file_are_refused() {
 }
 
 /// Only a change bumps the epoch and tells others; a rolled back one does neither.
-#[tokio::test]
-async fn epochs_and_notices_go_with_changes_only() {
-    let folder = tempfile::tempdir().unwrap();
-    let database = Database::open_sqlite(folder.path(), None).unwrap();
+async fn epochs_and_notices_go_with_changes_only(on: On) {
+    let test = TestDatabase::new(on).await;
+    let database = test.open_bound(Product::Kms, None).await;
     database.migrate(space(1), TABLES).await.unwrap();
     let mut notices = database.notices();
     put(&database, 1, 1, "plain", TenantAccess::Plain).await.unwrap();
@@ -89,19 +90,25 @@ async fn epochs_and_notices_go_with_changes_only() {
     drop(dropped);
     put(&database, 1, 2, "change", TenantAccess::Change).await.unwrap();
     put(&database, 1, 3, "change again", TenantAccess::Change).await.unwrap();
-    assert_eq!(notices.recv().await.unwrap(), Notice::Epoch(Product::Kms, tenant(1), 1));
-    assert_eq!(notices.recv().await.unwrap(), Notice::Epoch(Product::Kms, tenant(1), 2));
-    assert!(notices.try_recv().is_err());
+    let mut epochs = Vec::new();
+    // From a server each may be heard twice: from here and from there.
+    while let Ok(Ok(notice)) = tokio::time::timeout(Duration::from_millis(300), notices.recv()).await {
+        if let Notice::Epoch(Product::Kms, of, epoch) = notice {
+            epochs.push((of, epoch));
+        }
+    }
+    epochs.sort_by_key(|(_, epoch)| *epoch);
+    epochs.dedup();
+    assert_eq!(epochs, [(tenant(1), 1), (tenant(1), 2)]);
     let mut tx = database.tenant(Product::Kms, tenant(1), TenantAccess::Read).await.unwrap();
     assert_eq!(tx.epoch().await.unwrap(), 2);
     let write = tx.execute(Sql::new("DELETE FROM {s}things")).await;
     assert!(write.is_err(), "a reader cannot write");
 }
 
-#[tokio::test]
-async fn a_taken_name_is_told_apart_and_rolls_back() {
-    let folder = tempfile::tempdir().unwrap();
-    let database = Database::open_sqlite(folder.path(), None).unwrap();
+async fn a_taken_name_is_told_apart_and_rolls_back(on: On) {
+    let test = TestDatabase::new(on).await;
+    let database = test.open_bound(Product::Kms, None).await;
     database.migrate(space(1), TABLES).await.unwrap();
     put(&database, 1, 1, "one", TenantAccess::Plain).await.unwrap();
     let refused = put(&database, 1, 2, "one", TenantAccess::Change).await.unwrap_err();
@@ -111,10 +118,9 @@ async fn a_taken_name_is_told_apart_and_rolls_back() {
     put(&database, 2, 1, "one", TenantAccess::Plain).await.unwrap();
 }
 
-#[tokio::test]
-async fn writers_wait_for_each_other_and_readers_for_nobody() {
-    let folder = tempfile::tempdir().unwrap();
-    let database = Database::open_sqlite(folder.path(), None).unwrap();
+async fn writers_wait_for_each_other_and_readers_for_nobody(on: On) {
+    let test = TestDatabase::new(on).await;
+    let database = test.open_bound(Product::Kms, None).await;
     database.migrate(space(1), TABLES).await.unwrap();
     let mut set = tokio::task::JoinSet::new();
     for id in 1..=50 {
@@ -128,23 +134,21 @@ async fn writers_wait_for_each_other_and_readers_for_nobody() {
     assert_eq!(names(&database, 1).await.len(), 50);
 }
 
-#[tokio::test]
-async fn tables_of_a_newer_release_are_left_alone() {
-    let folder = tempfile::tempdir().unwrap();
-    let database = Database::open_sqlite(folder.path(), None).unwrap();
+async fn tables_of_a_newer_release_are_left_alone(on: On) {
+    let test = TestDatabase::new(on).await;
+    let database = test.open_bound(Product::Kms, None).await;
     database.migrate(space(1), TABLES).await.unwrap();
     let refused = database.migrate(space(1), &TABLES[..1]).await.unwrap_err();
     assert!(matches!(refused, StoreError::Newer { found: 2, known: 1, .. }), "{refused}");
 }
 
-const TENANTS: u8 = 40;
-
 /// The child of the next test: migrates all tenants and dies at the given statement, as by kill -9.
 #[test]
 fn child_migrates_until_it_dies() {
-    let (Ok(folder), Ok(at)) = (std::env::var("KEYREALM_CHILD_FOLDER"), std::env::var("KEYREALM_CHILD_AT")) else {
+    let (Ok(settings), Ok(at)) = (std::env::var("KEYREALM_CHILD_DATABASE"), std::env::var("KEYREALM_CHILD_AT")) else {
         return;
     };
+    let settings: keyrealm_config::Database = serde_json::from_str(&settings).unwrap();
     let (at, seen) = (at.parse::<usize>().unwrap(), AtomicUsize::new(0));
     let hook: StatementHook = Arc::new(move |_, _| {
         if seen.fetch_add(1, Ordering::SeqCst) == at {
@@ -152,31 +156,52 @@ fn child_migrates_until_it_dies() {
         }
     });
     tokio::runtime::Runtime::new().unwrap().block_on(async {
-        let database = Database::open_sqlite(Path::new(&folder), Some(hook)).unwrap();
-        for n in 1..=TENANTS {
-            database.migrate(space(n), TABLES).await.unwrap();
+        let database = Database::open(&settings, Product::Kms, Some(hook)).await.unwrap();
+        database.migrate(Space::Control, &[]).await.unwrap();
+        database.bind(std::env::var("KEYREALM_CHILD_DEPLOYMENT").unwrap().parse().unwrap()).unwrap();
+        for n in 0..tenants() {
+            database.migrate(Space::Tenant(Product::Kms, many(n)), TABLES).await.unwrap();
         }
     });
 }
 
-/// Killed between any two statements, run again: every tenant ends whole, each migration ran once.
-#[tokio::test]
-async fn migrations_end_whole_after_a_kill() {
-    let folder = tempfile::tempdir().unwrap();
-    for at in [0, 3, 4, 5, 6, 7, 8, 9, 10, 101, 130, 155] {
+/// As many as the environment says: a full run takes 500.
+fn tenants() -> u16 {
+    std::env::var("KEYREALM_TEST_TENANTS").map_or(500, |text| text.parse().unwrap())
+}
+
+fn many(n: u16) -> TenantId {
+    format!("00000000-0000-4000-8000-00000001{n:04x}").parse().unwrap()
+}
+
+/// Killed between any two statements, run again: all 500 tenants end whole, each migration ran once.
+async fn migrations_end_whole_after_a_kill(on: On) {
+    let test = TestDatabase::new(on).await;
+    // Each kind of statement of the first tenants, then somewhere in the middle.
+    for at in (0..14).chain([101, 700, 1_500]) {
         let child = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "child_migrates_until_it_dies"])
-            .env("KEYREALM_CHILD_FOLDER", folder.path())
+            .env("KEYREALM_CHILD_DATABASE", serde_json::to_string(&test.settings(Product::Kms)).unwrap())
+            .env("KEYREALM_CHILD_DEPLOYMENT", test.deployment.to_string())
             .env("KEYREALM_CHILD_AT", at.to_string())
             .output()
             .unwrap();
         assert!(!child.status.success(), "the child dies at statement {at}");
     }
-    let database = Database::open_sqlite(folder.path(), None).unwrap();
-    for n in 1..=TENANTS {
-        database.migrate(space(n), TABLES).await.unwrap();
-        let mut tx = database.tenant(Product::Kms, tenant(n), TenantAccess::Read).await.unwrap();
+    let database = test.open_bound(Product::Kms, None).await;
+    for n in 0..tenants() {
+        database.migrate(Space::Tenant(Product::Kms, many(n)), TABLES).await.unwrap();
+        let mut tx = database.tenant(Product::Kms, many(n), TenantAccess::Read).await.unwrap();
         let rows = tx.fetch(Sql::new("SELECT id, extra FROM {s}things")).await.unwrap();
         assert_eq!(rows.len(), 1, "tenant {n}: migration 2 ran exactly once");
     }
 }
+
+on_each_database!(
+    rows_lie_in_their_tenants_space_and_survive_a_restart,
+    epochs_and_notices_go_with_changes_only,
+    a_taken_name_is_told_apart_and_rolls_back,
+    writers_wait_for_each_other_and_readers_for_nobody,
+    tables_of_a_newer_release_are_left_alone,
+    migrations_end_whole_after_a_kill,
+);

@@ -1,0 +1,112 @@
+//! A process among those of its product: its row in `instances`, and what it finds out about its own state.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use keyrealm_base::{InstanceId, SharedClock, SharedRandom};
+use keyrealm_store::{Database, Product, StoreError};
+
+use crate::{Instance, instances, observed};
+
+/// How often a process writes its row; one that is three times as old is not fresh any more.
+const BEAT: Duration = Duration::from_secs(5);
+/// How often a process looks after its own state.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// How it stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Condition {
+    /// All is well.
+    Good,
+    /// Some declared objects cannot be made; everything else is served.
+    Declared(String),
+    /// The database does not answer, or was silent for too long.
+    Database(String),
+}
+
+/// What a process says of itself.
+#[derive(Debug, Clone)]
+pub struct Vitals {
+    /// Whether it serves.
+    pub ready: bool,
+    /// SHA-256 of the certificate chain that it serves, hex.
+    pub chain_sha256: String,
+    /// SHA-256 of the CA bundle that it trusts, hex.
+    pub bundle_sha256: String,
+    /// The version of the tenants' tables that it knows.
+    pub schema_version: i64,
+}
+
+/// One process.
+pub struct Presence {
+    database: Arc<Database>,
+    product: Product,
+    clock: SharedClock,
+    id: InstanceId,
+}
+
+impl Presence {
+    /// A new process of this product.
+    #[must_use]
+    pub fn new(database: Arc<Database>, product: Product, clock: SharedClock, random: &SharedRandom) -> Arc<Self> {
+        let id = InstanceId::new(clock.as_ref(), random.as_ref());
+        Arc::new(Self { database, product, clock, id })
+    }
+
+    /// Writes the row again and again, until the task is dropped.
+    pub async fn beat(self: Arc<Self>, vitals: impl Fn() -> Vitals) {
+        loop {
+            if let Err(error) = self.write(vitals()).await {
+                tracing::warn!(%error, "cannot write the heartbeat");
+            }
+            tokio::time::sleep(BEAT).await;
+        }
+    }
+
+    async fn write(&self, vitals: Vitals) -> Result<(), StoreError> {
+        let instance = Instance {
+            id: self.id,
+            product: self.product.name().to_owned(),
+            ready: vitals.ready,
+            chain_sha256: vitals.chain_sha256,
+            bundle_sha256: vitals.bundle_sha256,
+            schema_version: vitals.schema_version,
+            heartbeat: self.clock.now(),
+        };
+        let mut tx = self.database.control().await?;
+        instances::write(&mut tx, &instance).await?;
+        tx.commit().await
+    }
+
+    /// Reports the condition again and again, until the task is dropped.
+    pub async fn watch(self: Arc<Self>, report: impl Fn(Condition)) {
+        loop {
+            report(self.condition().await);
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    async fn condition(&self) -> Condition {
+        if let Err(stale) = self.database.check_fresh() {
+            return Condition::Database(stale.to_string());
+        }
+        let failures = async { observed::failures(&mut self.database.control().await?, self.product).await };
+        match failures.await {
+            Ok(failures) if failures.is_empty() => Condition::Good,
+            Ok(failures) => Condition::Declared(failures.join("; ")),
+            Err(error) => Condition::Database(error.to_string()),
+        }
+    }
+
+    /// Takes the row out: the process ends in order.
+    pub async fn leave(&self) {
+        let removed = async {
+            let mut tx = self.database.control().await?;
+            instances::remove(&mut tx, self.id).await?;
+            tx.commit().await
+        };
+        if let Err(error) = removed.await {
+            tracing::warn!(%error, "cannot take out the instance's row");
+        }
+    }
+}

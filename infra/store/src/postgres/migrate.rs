@@ -1,0 +1,71 @@
+//! Migrations on PostgreSQL: each in one transaction of the schema's owner, its version in the control schema.
+
+use super::{Mode, Server};
+use crate::migrate::Migration;
+use crate::{Space, Sql, StatementHook, StoreError};
+
+impl Server {
+    /// Brings a space up to the last migration, and makes its schema and roles where this process may.
+    pub(crate) async fn migrate(
+        &self,
+        space: Space,
+        migrations: &[Migration],
+        hook: Option<&StatementHook>,
+    ) -> Result<(), StoreError> {
+        let mode = if space == Space::Control { Mode::Registrar } else { Mode::Migrate };
+        if space == Space::Control {
+            self.make_control().await?;
+        }
+        let known = migrations.last().map_or(0, |last| last.version);
+        let found = self.schema_version(space).await?;
+        if found > known {
+            return Err(StoreError::Newer { space, found, known });
+        }
+        if found == 0 && space != Space::Control {
+            self.make_schema(space).await?;
+        }
+        for migration in migrations.iter().filter(|migration| migration.version > found) {
+            let announce = |text: &str| {
+                if let Some(hook) = hook {
+                    hook(space, text);
+                }
+            };
+            let failed = |error: &sqlx::Error| StoreError::from_sqlx(space, "a migration", error);
+            let mut tx = self.begin(space, mode).await?;
+            tx.leave_role().await.map_err(|error| failed(&error))?;
+            // Another process may have been faster. The lock of this transaction keeps the answer true.
+            if version(&mut tx, space).await? >= migration.version {
+                continue;
+            }
+            tx.enter_role().await.map_err(|error| failed(&error))?;
+            for statement in migration.statements {
+                announce(statement);
+                tx.execute(Sql::new(statement)).await.map_err(|error| failed(&error))?;
+            }
+            tx.leave_role().await.map_err(|error| failed(&error))?;
+            let mark = Sql::new(
+                "INSERT INTO {s}schema_versions (space, version) VALUES ($1, $2) ON CONFLICT (space) DO UPDATE SET \
+                 version = excluded.version",
+            );
+            announce("schema_versions");
+            let mark = mark.bind(space.to_string()).bind(migration.version);
+            tx.execute_in(Space::Control, mark).await.map_err(|error| failed(&error))?;
+            announce("COMMIT");
+            tx.commit().await.map_err(|error| failed(&error))?;
+        }
+        Ok(())
+    }
+
+    /// The version of a space's tables; 0 for a new one.
+    pub(crate) async fn schema_version(&self, space: Space) -> Result<i64, StoreError> {
+        let mut tx = self.begin(Space::Control, Mode::Read).await?;
+        version(&mut tx, space).await
+    }
+}
+
+async fn version(tx: &mut super::Transaction, space: Space) -> Result<i64, StoreError> {
+    let sql = Sql::new("SELECT version FROM {s}schema_versions WHERE space = $1").bind(space.to_string());
+    let rows = tx.fetch_in(Space::Control, sql).await;
+    let rows = rows.map_err(|error| StoreError::from_sqlx(space, "reading its version", &error))?;
+    rows.first().map_or(Ok(0), |row| row.get("version"))
+}
