@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use keyrealm_base::TenantId;
+use keyrealm_base::{TenantId, Timestamp};
 use keyrealm_registry::{Revocation, RevocationKind, revocations};
 use keyrealm_store::StoreError;
 
 use crate::app::App;
-use crate::storage::{refresh_tokens, sessions};
+use crate::storage::refresh_tokens::{self, Ended};
+use crate::storage::sessions;
 
 impl App {
     /// Revokes one access token.
@@ -19,7 +20,8 @@ impl App {
     pub(crate) async fn revoke_family(&self, tenant: TenantId, family: &str) -> Result<(), StoreError> {
         self.publish(RevocationKind::Family, family).await?;
         let mut tx = self.write(tenant).await?;
-        refresh_tokens::revoke_family(&mut tx, family, self.clock.now()).await?;
+        let now = self.clock.now();
+        refresh_tokens::revoke(&mut tx, Ended::Family(family), now, self.refresh_until(now)).await?;
         tx.commit().await
     }
 
@@ -27,9 +29,15 @@ impl App {
     pub(crate) async fn end_session(&self, tenant: TenantId, sid: &str) -> Result<(), StoreError> {
         self.publish(RevocationKind::Sid, sid).await?;
         let mut tx = self.write(tenant).await?;
-        refresh_tokens::revoke_session(&mut tx, sid, self.clock.now()).await?;
+        let now = self.clock.now();
+        refresh_tokens::revoke(&mut tx, Ended::Session(sid), now, self.refresh_until(now)).await?;
         sessions::delete(&mut tx, sid).await?;
         tx.commit().await
+    }
+
+    /// When the youngest refresh token expires.
+    fn refresh_until(&self, now: Timestamp) -> Timestamp {
+        now.plus(Duration::from_secs(u64::from(self.lifetimes.refresh_seconds)))
     }
 
     async fn publish(&self, kind: RevocationKind, value: &str) -> Result<(), StoreError> {

@@ -25,21 +25,25 @@ pub(crate) const REALM: &[Migration] = &[
 ];
 
 /// A tenant's schema. Codes, tokens and sessions are stored as hashes only.
-pub(crate) const TENANT: &[Migration] = &[Migration {
-    version: 1,
-    statements: &[
-        "CREATE TABLE {s}clients (client_id TEXT PRIMARY KEY, id TEXT NOT NULL UNIQUE, spec TEXT NOT NULL)",
-        "CREATE TABLE {s}users (id TEXT PRIMARY KEY, username TEXT NOT NULL UNIQUE, spec TEXT NOT NULL)",
-        "CREATE TABLE {s}sessions (hash {blob} PRIMARY KEY, sid TEXT NOT NULL UNIQUE, user_id TEXT NOT NULL, \
+pub(crate) const TENANT: &[Migration] = &[
+    Migration {
+        version: 1,
+        statements: &[
+            "CREATE TABLE {s}clients (client_id TEXT PRIMARY KEY, id TEXT NOT NULL UNIQUE, spec TEXT NOT NULL)",
+            "CREATE TABLE {s}users (id TEXT PRIMARY KEY, username TEXT NOT NULL UNIQUE, spec TEXT NOT NULL)",
+            "CREATE TABLE {s}sessions (hash {blob} PRIMARY KEY, sid TEXT NOT NULL UNIQUE, user_id TEXT NOT NULL, \
          auth_time BIGINT NOT NULL, last_seen BIGINT NOT NULL, expires BIGINT NOT NULL)",
-        "CREATE TABLE {s}interactions (hash {blob} PRIMARY KEY, request TEXT NOT NULL, sid TEXT, expires BIGINT NOT NULL)",
-        "CREATE TABLE {s}consents (user_id TEXT NOT NULL, client_id TEXT NOT NULL, scope TEXT NOT NULL, \
+            "CREATE TABLE {s}interactions (hash {blob} PRIMARY KEY, request TEXT NOT NULL, sid TEXT, expires BIGINT NOT NULL)",
+            "CREATE TABLE {s}consents (user_id TEXT NOT NULL, client_id TEXT NOT NULL, scope TEXT NOT NULL, \
          PRIMARY KEY (user_id, client_id))",
-        "CREATE TABLE {s}codes (hash {blob} PRIMARY KEY, client_id TEXT NOT NULL, user_id TEXT NOT NULL, \
+            "CREATE TABLE {s}codes (hash {blob} PRIMARY KEY, client_id TEXT NOT NULL, user_id TEXT NOT NULL, \
          redirect_uri TEXT NOT NULL, scope TEXT NOT NULL, nonce TEXT, challenge TEXT, sid TEXT NOT NULL, \
          family TEXT NOT NULL, auth_time BIGINT NOT NULL, expires BIGINT NOT NULL, used_at BIGINT)",
-        "CREATE TABLE {s}refresh_tokens (hash {blob} PRIMARY KEY, family TEXT NOT NULL, client_id TEXT NOT NULL, \
+            "CREATE TABLE {s}refresh_tokens (hash {blob} PRIMARY KEY, family TEXT NOT NULL, client_id TEXT NOT NULL, \
          user_id TEXT NOT NULL, scope TEXT NOT NULL, sid TEXT NOT NULL, auth_time BIGINT NOT NULL, expires BIGINT NOT NULL, \
          used_at BIGINT, successor {blob}, revoked_at BIGINT)",
-    ],
-}];
+        ],
+    },
+    // Families and sessions that are over.
+    Migration { version: 2, statements: &["CREATE TABLE {s}ended (value TEXT PRIMARY KEY, until BIGINT NOT NULL)"] },
+];

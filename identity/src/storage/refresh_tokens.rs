@@ -53,7 +53,8 @@ pub(crate) async fn consume(
 ) -> Result<Option<RefreshToken>, StoreError> {
     let mut sql = Sql::new(
         "UPDATE {s}refresh_tokens SET used_at = $1, successor = $2 WHERE hash = $3 AND client_id = $4 AND used_at IS NULL \
-         AND revoked_at IS NULL AND expires > $1 RETURNING ",
+         AND revoked_at IS NULL AND expires > $1 AND NOT EXISTS (SELECT 1 FROM {s}ended e \
+         WHERE e.value = refresh_tokens.family OR e.value = refresh_tokens.sid) RETURNING ",
     );
     sql.push(COLUMNS);
     tx.fetch_one(sql.bind(now).bind(successor).bind(hash).bind(client_id)).await?.as_ref().map(token).transpose()
@@ -109,7 +110,8 @@ pub(crate) async fn live(
 ) -> Result<Option<RefreshToken>, StoreError> {
     let mut sql = Sql::new("SELECT ");
     sql.push(COLUMNS)
-        .push(" FROM {s}refresh_tokens WHERE hash = $1 AND used_at IS NULL AND revoked_at IS NULL AND expires > $2");
+        .push(" FROM {s}refresh_tokens t WHERE hash = $1 AND used_at IS NULL AND revoked_at IS NULL AND expires > $2")
+        .push(" AND NOT EXISTS (SELECT 1 FROM {s}ended e WHERE e.value = t.family OR e.value = t.sid)");
     tx.fetch_one(sql.bind(hash).bind(now)).await?.as_ref().map(token).transpose()
 }
 
@@ -120,14 +122,32 @@ pub(crate) async fn owner(tx: &mut TenantTx, hash: [u8; 32]) -> Result<Option<(S
     row.map(|row| Ok((row.get("family")?, row.get("client_id")?))).transpose()
 }
 
-/// Revokes all tokens of a family.
-pub(crate) async fn revoke_family(tx: &mut TenantTx, family: &str, now: Timestamp) -> Result<(), StoreError> {
-    let sql = Sql::new("UPDATE {s}refresh_tokens SET revoked_at = $1 WHERE family = $2 AND revoked_at IS NULL");
-    tx.execute(sql.bind(now).bind(family)).await.map(drop)
+/// What ends.
+pub(crate) enum Ended<'a> {
+    /// The tokens that came from one authorization.
+    Family(&'a str),
+    /// Those of a log-in session.
+    Session(&'a str),
 }
 
-/// Revokes all tokens of a log-in session.
-pub(crate) async fn revoke_session(tx: &mut TenantTx, sid: &str, now: Timestamp) -> Result<(), StoreError> {
-    let sql = Sql::new("UPDATE {s}refresh_tokens SET revoked_at = $1 WHERE sid = $2 AND revoked_at IS NULL");
-    tx.execute(sql.bind(now).bind(sid)).await.map(drop)
+/// Revokes all tokens of a family or a session: those that are there, and by the row in `ended` also one that somebody is
+/// exchanging at this moment and whose successor nobody sees yet. `until` is when the last of them expires.
+pub(crate) async fn revoke(
+    tx: &mut TenantTx,
+    what: Ended<'_>,
+    now: Timestamp,
+    until: Timestamp,
+) -> Result<(), StoreError> {
+    let (value, update) = match what {
+        Ended::Family(family) => {
+            (family, "UPDATE {s}refresh_tokens SET revoked_at = $1 WHERE family = $2 AND revoked_at IS NULL")
+        }
+        Ended::Session(sid) => {
+            (sid, "UPDATE {s}refresh_tokens SET revoked_at = $1 WHERE sid = $2 AND revoked_at IS NULL")
+        }
+    };
+    tx.execute(Sql::new("DELETE FROM {s}ended WHERE until <= $1").bind(now)).await?;
+    let end = Sql::new("INSERT INTO {s}ended (value, until) VALUES ($1, $2) ON CONFLICT DO NOTHING");
+    tx.execute(end.bind(value).bind(until)).await?;
+    tx.execute(Sql::new(update).bind(now).bind(value)).await.map(drop)
 }

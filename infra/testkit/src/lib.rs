@@ -4,12 +4,14 @@
 mod clock;
 mod database;
 mod issuer;
+mod log;
 mod postgres;
 mod tls;
 
 pub use clock::TestClock;
 pub use database::{On, TestDatabase};
 pub use issuer::TestIssuer;
+pub use log::CapturedLog;
 pub use postgres::{PostgresServer, SERVER_VARIABLE};
 pub use tls::TestTls;
 
