@@ -1,6 +1,5 @@
 //! The servers under test: release binaries with files of their own.
 
-use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
@@ -15,7 +14,7 @@ use keyrealm_crypto::SystemRandom;
 use keyrealm_http::client::HttpsClient;
 use keyrealm_registry::Registrar;
 use keyrealm_store::Database;
-use keyrealm_testkit::{TestIssuer, TestTls};
+use keyrealm_testkit::{TestIssuer, TestTls, free_port};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -60,10 +59,6 @@ pub(crate) fn build() -> Result<()> {
     Ok(())
 }
 
-fn port() -> Result<u16> {
-    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
-}
-
 impl World {
     pub(crate) async fn start() -> Result<Self> {
         let folder = tempfile::tempdir()?;
@@ -84,7 +79,7 @@ impl World {
         let unseal = |product: &str| tls.private_file(product, UnsealKey::generate(&SystemRandom).expose());
         let files = json!({"certificate": tls.path("cert.pem"), "key": tls.path("key.pem"), "ca": tls.path("ca.pem")});
         let [kms_port, kms_admin, identity_port, identity_admin, empty_port, empty_admin] =
-            [port()?, port()?, port()?, port()?, port()?, port()?];
+            [(); 6].map(|()| free_port());
         let listeners = |url: &str, public: u16, admin: u16| {
             json!({"public_url": url, "public": {"address": local(public)}, "mtls": {"address": local(0)},
                 "admin": {"address": local(admin)}})

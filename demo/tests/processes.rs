@@ -1,7 +1,6 @@
 //! Identity and KMS as they are run for real: two programs with configuration files, one PostgreSQL below them.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "helpers of tests fail the test")]
 
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -13,7 +12,7 @@ use keyrealm_barrier::UnsealKey;
 use keyrealm_crypto::SystemRandom;
 use keyrealm_http::client::{Answer, HttpsClient};
 use keyrealm_store::Product;
-use keyrealm_testkit::{On, TestDatabase, TestTls};
+use keyrealm_testkit::{On, TestDatabase, TestTls, free_port};
 use serde_json::{Value, json};
 use url::Url;
 
@@ -27,10 +26,6 @@ fn binary(name: &str) -> PathBuf {
     // target/debug/deps/<this test>
     let own = std::env::current_exe().unwrap();
     own.parent().and_then(Path::parent).unwrap().join(name)
-}
-
-fn port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 /// A server process; killed when the test is over.
@@ -71,7 +66,7 @@ struct World {
 impl World {
     async fn new() -> Self {
         let (tls, test) = (TestTls::new(), TestDatabase::new(On::Postgres).await);
-        let [kms, kms_admin, identity, identity_admin, identity_mtls] = [port(), port(), port(), port(), port()];
+        let [kms, kms_admin, identity, identity_admin, identity_mtls] = [(); 5].map(|()| free_port());
         let local = |port: u16| json!({"address": format!("127.0.0.1:{port}")});
         let url = |port: u16| format!("https://localhost:{port}");
         let files = json!({"certificate": tls.path("cert.pem"), "key": tls.path("key.pem"), "ca": tls.path("ca.pem")});

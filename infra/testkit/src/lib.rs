@@ -5,6 +5,7 @@ mod clock;
 mod database;
 mod issuer;
 mod log;
+mod port;
 mod postgres;
 mod tls;
 
@@ -12,6 +13,7 @@ pub use clock::TestClock;
 pub use database::{On, TestDatabase};
 pub use issuer::TestIssuer;
 pub use log::CapturedLog;
+pub use port::free_port;
 pub use postgres::{PostgresServer, SERVER_VARIABLE};
 pub use tls::TestTls;
 
