@@ -31,8 +31,8 @@ impl Call {
 pub(crate) async fn rate(call: &Call, clients: &[HttpsClient], time: Duration) -> Result<f64> {
     let mut set = JoinSet::new();
     let began = Instant::now();
-    for client in clients.iter().cloned() {
-        let call = call.clone();
+    for client in clients {
+        let (call, client) = (call.clone(), client.clone());
         set.spawn(async move {
             let mut count = 0_u32;
             while began.elapsed() < time {
