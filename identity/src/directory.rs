@@ -73,7 +73,7 @@ impl Directory {
         {
             return Ok(self.is_enabled(client.tenant).then_some(client));
         }
-        let Some(client) = self.read(client_id).await? else { return Ok(None) };
+        let Some(client) = Box::pin(self.read(client_id)).await? else { return Ok(None) };
         let client = Arc::new(client);
         self.kept.insert(client_id.to_owned(), Arc::clone(&client)).await;
         Ok(Some(client))

@@ -161,7 +161,7 @@ impl Operations {
                     });
                     return Ok(());
                 }
-                Take::Exhausted => self.reserve(tenant, version.id, &version.usage).await?,
+                Take::Exhausted => Box::pin(self.reserve(tenant, version.id, &version.usage)).await?,
                 Take::UsedUp => return Err(KmsError::UsedUp),
             }
         }

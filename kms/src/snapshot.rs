@@ -58,16 +58,20 @@ impl Snapshots {
             if snapshot.epoch >= self.epochs.newest(tenant) {
                 return Ok(snapshot);
             }
-            // Only this one: somebody else may have put a newer one there already.
-            let old = snapshot.epoch;
-            let kept = self.kept.entry(place).and_compute_with(|entry| {
-                let stale = entry.is_some_and(|entry| entry.value().epoch <= old);
-                let op = if stale { moka::ops::compute::Op::Remove } else { moka::ops::compute::Op::Nop };
-                std::future::ready(op)
-            });
-            kept.await;
+            // On the heap, as everything below: the future of a warm operation stays small, and it is moved often.
+            Box::pin(self.drop_stale(place, snapshot.epoch)).await;
         }
-        self.kept.try_get_with(place, self.read(service, tenant, id)).await.map_err(KmsError::Shared)
+        Box::pin(self.kept.try_get_with(place, self.read(service, tenant, id))).await.map_err(KmsError::Shared)
+    }
+
+    async fn drop_stale(&self, place: (TenantId, KeyId), old: i64) {
+        // Only this one: somebody else may have put a newer one there already.
+        let kept = self.kept.entry(place).and_compute_with(|entry| {
+            let stale = entry.is_some_and(|entry| entry.value().epoch <= old);
+            let op = if stale { moka::ops::compute::Op::Remove } else { moka::ops::compute::Op::Nop };
+            std::future::ready(op)
+        });
+        kept.await;
     }
 
     async fn read(&self, service: &KeyService, tenant: TenantId, id: KeyId) -> Result<Arc<Snapshot>, KmsError> {

@@ -90,7 +90,8 @@ impl BearerVerifier {
         let principal = match self.verified.get(&hash) {
             Some(principal) => principal,
             None => {
-                let principal = Arc::new(self.validate(token, now).await?);
+                // On the heap: the future of a warm call stays small.
+                let principal = Arc::new(Box::pin(self.validate(token, now)).await?);
                 self.verified.insert(hash, Arc::clone(&principal));
                 principal
             }
