@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use keyrealm_config::{ConfigError, Database, Listener, Profile, Telemetry, Tls};
+use keyrealm_config::{ConfigError, Database, Listener, Telemetry, Tls};
 use serde::{Deserialize, Serialize};
 use url::Url;
 
@@ -10,8 +10,6 @@ use url::Url;
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// How careful to be.
-    pub profile: Profile,
     /// The listeners.
     pub server: Server,
     /// Certificates.

@@ -58,26 +58,39 @@ async fn changed_objects_are_refused_alike(on: On) {
     let kms = Kms::start(on).await;
     let id = kms.key("k", "A256GCM/A256KW").await;
     let sealed = kms.post(&format!("/api/v1/keys/{id}/encrypt"), json!({"plaintext": "aGk"})).await.json();
-    let text = sealed["ciphertext"].as_str().unwrap().to_owned();
+    one_bit_each(&kms, &format!("/api/v1/keys/{id}/decrypt"), "ciphertext", sealed["ciphertext"].as_str().unwrap())
+        .await;
+    for algorithm in SIGNING {
+        let id = kms.key(algorithm, algorithm).await;
+        let signed = kms.post(&format!("/api/v1/keys/{id}/sign"), json!({"payload": "aGk"})).await.json();
+        let (path, text) = (format!("/api/v1/keys/{id}/verify"), signed["signature"].as_str().unwrap());
+        one_bit_each(&kms, &path, "signature", text).await;
+        assert_eq!(kms.post(&path, json!({"signature": text})).await.status, 200, "unchanged it verifies");
+    }
+    for rubbish in ["", "a.b", "a.b.c.d.e", "....", &"x".repeat(10_000)] {
+        let answer = kms.post(&format!("/api/v1/keys/{id}/decrypt"), json!({"ciphertext": rubbish})).await;
+        assert_eq!(code(&answer), "decryption-failed", "{rubbish:.20}");
+    }
+}
+
+/// One bit in every segment, one after the other: always refused, and always with the same words.
+async fn one_bit_each(kms: &Kms, path: &str, field: &str, text: &str) {
     let mut answers = std::collections::HashSet::new();
-    for part in 0..5 {
+    for part in 0..text.split('.').count() {
         for bit in [0, 7] {
             let mut parts: Vec<String> = text.split('.').map(str::to_owned).collect();
             let mut bytes = b64::decode(&parts[part]).unwrap();
             let middle = bytes.len() / 2;
             bytes[middle] ^= 1 << bit;
             parts[part] = b64::encode(bytes);
-            let answer = kms.post(&format!("/api/v1/keys/{id}/decrypt"), json!({"ciphertext": parts.join(".")})).await;
+            let answer = kms.post(path, json!({field: parts.join(".")})).await;
+            assert_eq!(answer.status, 400, "segment {part}, bit {bit}: {}", answer.text());
             let mut body = answer.json();
             body.as_object_mut().unwrap().remove("request_id");
             answers.insert((answer.status, body.to_string()));
         }
     }
     assert_eq!(answers.len(), 1, "{answers:?}");
-    for rubbish in ["", "a.b", "a.b.c.d.e", "....", &"x".repeat(10_000)] {
-        let answer = kms.post(&format!("/api/v1/keys/{id}/decrypt"), json!({"ciphertext": rubbish})).await;
-        assert_eq!(code(&answer), "decryption-failed", "{rubbish:.20}");
-    }
 }
 
 async fn rotation_keeps_old_ciphertexts_and_uses_the_new_version(on: On) {

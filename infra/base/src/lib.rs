@@ -1,14 +1,12 @@
 //! Ids, clock, randomness and the one enum of problem codes. Pure: no I/O beyond reading the system clock.
 
 mod clock;
-mod failpoint;
 mod id;
 mod problem;
 mod random;
 mod timestamp;
 
 pub use clock::{Clock, SharedClock, SystemClock};
-pub use failpoint::Failpoints;
 pub use id::{
     DeploymentId, IdError, InstanceId, InteractionId, KeyId, ObjectId, RequestId, TenantId, VersionId, new_uuid_v4,
     new_uuid_v7,

@@ -4,4 +4,4 @@ mod load;
 mod sections;
 
 pub use load::{ConfigError, Sources, load};
-pub use sections::{Database, Listener, LogFormat, Login, Postgres, Profile, Telemetry, Tls};
+pub use sections::{Database, Listener, LogFormat, Login, Postgres, Telemetry, Tls};

@@ -4,21 +4,6 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-/// How careful the product must be.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Profile {
-    /// On a developer's machine.
-    Dev,
-    /// For showing; as strict as production.
-    Demo,
-    /// In tests.
-    Ci,
-    /// For real.
-    #[default]
-    Prod,
-}
-
 /// A listener.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
