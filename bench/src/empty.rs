@@ -1,4 +1,5 @@
-//! The measure of all things: a handler that does nothing, behind the same listener, layers and token check as the KMS's.
+//! The measure of all things: a handler that reads the same body and does nothing with it, behind the same listener,
+//! layers, token check and log as the KMS's.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,7 +11,8 @@ use keyrealm_auth::{BearerVerifier, JwksCache, JwksTimes, ProtectedRouter, Revoc
 use keyrealm_base::{SharedClock, SystemClock};
 use keyrealm_crypto::SystemRandom;
 use keyrealm_http::client::{ClientOptions, HttpsClient};
-use keyrealm_http::{Check, Health, Limits, Routers, Sockets, Standard};
+use keyrealm_http::{Check, Health, Limits, Routers, Sockets, Standard, extract};
+use keyrealm_telemetry::Format;
 use keyrealm_tls::{IdentityFiles, ReloadingIdentity, TrustBundle, client_config};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -30,13 +32,14 @@ pub(crate) struct Settings {
 }
 
 #[utoipa::path(post, path = "/empty", responses((status = 200, description = "Nothing")))]
-async fn empty() -> Json<Value> {
+async fn empty(_: extract::Json<Value>) -> Json<Value> {
     Json(json!({}))
 }
 
 /// Serves until it is killed.
 pub(crate) async fn serve(path: &Path) -> Result<()> {
     let settings: Settings = serde_json::from_slice(&std::fs::read(path)?)?;
+    keyrealm_telemetry::init(Format::Human, "info", std::io::stderr)?;
     let clock: SharedClock = Arc::new(SystemClock);
     let trust = TrustBundle::from_file(&settings.ca)?;
     let files = IdentityFiles { certificate: settings.certificate, key: settings.key };

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use http::{HeaderName, Method};
-use keyrealm_http::client::HttpsClient;
+use keyrealm_http::client::{Answer, HttpsClient};
 use tokio::task::JoinSet;
 use url::Url;
 
@@ -17,13 +17,14 @@ pub(crate) struct Call {
 }
 
 impl Call {
-    pub(crate) async fn send(&self, client: &HttpsClient) -> Result<serde_json::Value> {
+    /// Sends it and reads the answer, which must be a success; what it says is left to who wants to know.
+    pub(crate) async fn send(&self, client: &HttpsClient) -> Result<Answer> {
         let headers: Vec<_> = self.headers.iter().map(|(name, value)| (name.clone(), value.as_str())).collect();
         let answer = client.send(Method::POST, &self.url, &headers, self.body.clone().into()).await?;
         if !answer.status.is_success() {
             bail!("{}: {} {}", self.url, answer.status, answer.text());
         }
-        Ok(answer.json())
+        Ok(answer)
     }
 }
 

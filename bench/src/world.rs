@@ -157,7 +157,7 @@ impl World {
     pub(crate) async fn operation(&self, algorithm: &str, operation: &str, body: &Value) -> Result<Call> {
         let name = format!("bench-{operation}");
         let create = self.call(self.kms_port, "/api/v1/keys", &json!({"name": name, "algorithm": algorithm}))?;
-        let key = create.send(&self.tls.client()).await?;
+        let key = create.send(&self.tls.client()).await?.json();
         let id = key.get("key_id").and_then(Value::as_str).context("no key_id")?.to_owned();
         self.call(self.kms_port, &format!("/api/v1/keys/{id}/{operation}"), body)
     }

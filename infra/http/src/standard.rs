@@ -83,6 +83,8 @@ async fn outermost(State(standard): State<Standard>, request: Request, next: Nex
 }
 
 fn finish(headers: &mut http::HeaderMap, id: RequestId) {
+    // Once for all that follow: the map grows in steps.
+    headers.reserve(8);
     if let Ok(id) = HeaderValue::from_str(&id.to_string()) {
         headers.insert(REQUEST_ID, id);
     }
