@@ -138,6 +138,14 @@ impl Server {
             let health = health.clone();
             move |condition| show(&health, condition)
         }));
+        tasks.spawn(Arc::clone(&verifier).follow_keys({
+            let health = health.clone();
+            move |read| {
+                // With the keys that are at hand, or for other issuers, it serves on.
+                let check = read.map_or_else(|error| Check::Degraded(error.to_string()), |()| Check::Ok);
+                health.set("issuers", check);
+            }
+        }));
         let operations = Arc::new(Operations { service, snapshots });
         let (api, _) = routes::router(verifier).split_for_parts();
         let api = api.with_state(operations);

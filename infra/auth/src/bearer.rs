@@ -15,6 +15,8 @@ use crate::{JwksCache, JwksError, Principal, RevocationList, ScopeSet};
 const REMEMBERED: u64 = 100_000;
 /// For how long a verified token is taken without verifying it again.
 const MEMORY: Duration = Duration::from_mins(1);
+/// How often the keys' age is looked at: a little more than the least time between two reads.
+const KEYS_ROUND: Duration = Duration::from_secs(15);
 /// Longest token that is looked at.
 const MAX_TOKEN: usize = 16 * 1024;
 
@@ -74,10 +76,17 @@ impl BearerVerifier {
         Self { issuers, audience, revocations, clock, verified }
     }
 
-    /// Whether the keys of every issuer are at hand.
-    #[must_use]
-    pub fn is_usable(&self) -> bool {
-        self.issuers.iter().all(|issuer| issuer.keys.is_usable())
+    /// Keeps the issuers' keys fresh, so that no caller waits for an issuer while it answers; `show` is told how each
+    /// round went. Ends never.
+    pub async fn follow_keys(self: Arc<Self>, show: impl Fn(Result<(), JwksError>)) {
+        loop {
+            let mut round = Ok(());
+            for issuer in &self.issuers {
+                round = round.and(issuer.keys.refresh().await);
+            }
+            show(round);
+            tokio::time::sleep(KEYS_ROUND).await;
+        }
     }
 
     /// The caller behind a token.

@@ -96,11 +96,19 @@ impl JwksCache {
         }
     }
 
-    /// Whether a set within the stale bound is at hand.
-    #[must_use]
-    pub fn is_usable(&self) -> bool {
+    /// Reads the set when the one at hand is no longer fresh.
+    ///
+    /// # Errors
+    /// When the issuer cannot be read, or could not be a moment ago.
+    pub async fn refresh(&self) -> Result<(), JwksError> {
         let now = self.0.clock.now();
-        self.0.current.load().as_ref().is_some_and(|snapshot| now.since(snapshot.read) < self.0.times.stale)
+        if self.0.current.load().as_ref().is_some_and(|snapshot| now.since(snapshot.read) < self.0.times.fresh) {
+            return Ok(());
+        }
+        match self.start(now) {
+            Some(fetch) => fetch.await,
+            None => Err(self.0.error("it was asked a moment ago and did not answer")),
+        }
     }
 
     /// Joins the read under way or starts one, unless the last one began within the gap.
