@@ -41,7 +41,7 @@ pub(crate) async fn serve(path: &Path) -> Result<()> {
     let settings: Settings = serde_json::from_slice(&std::fs::read(path)?)?;
     keyrealm_telemetry::init(Format::Human, "info", std::io::stderr)?;
     let clock: SharedClock = Arc::new(SystemClock);
-    let trust = TrustBundle::from_file(&settings.ca)?;
+    let trust = TrustBundle::from_file(&settings.ca, clock.now())?;
     let files = IdentityFiles { certificate: settings.certificate, key: settings.key };
     let (identity, _watch) = ReloadingIdentity::watch(files, trust.clone(), Arc::clone(&clock))?;
     let client = HttpsClient::new(&client_config(&trust, None)?, ClientOptions::default());

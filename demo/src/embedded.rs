@@ -194,7 +194,7 @@ fn unseal_key(folder: &Path, product: &str) -> Result<PathBuf> {
 
 fn clients(folder: &Path) -> Result<(HttpsClient, HttpsClient)> {
     let (certificate, key, ca) = tls_files(folder, "operator");
-    let trust = TrustBundle::from_file(&ca)?;
+    let trust = TrustBundle::from_file(&ca, SystemClock.now())?;
     let identity = Identity::from_files(&IdentityFiles { certificate, key }, &trust, SystemClock.now())?;
     let plain = HttpsClient::new(&client_config(&trust, None)?, ClientOptions::default());
     let operator = client_config(&trust, Some(&ReloadingIdentity::new(identity)))?;

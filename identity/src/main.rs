@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use clap::{Args, Parser, Subcommand};
 use identity::seed::{self, DemoCredentials};
 use identity::{Config, Deps, Server};
-use keyrealm_base::{SharedClock, SharedRandom, SystemClock};
+use keyrealm_base::{Clock, SharedClock, SharedRandom, SystemClock};
 use keyrealm_config::{LogFormat, Sources, load};
 use keyrealm_crypto::SystemRandom;
 use keyrealm_http::{Sockets, probe};
@@ -158,5 +158,6 @@ async fn declare_demo(database: &Database, registrar: &Registrar, demo: &Demo, f
 }
 
 async fn live(config: &Config, path: &str) -> Result<()> {
-    Ok(probe(&TrustBundle::from_file(&config.tls.ca)?, &config.server.admin.address, path).await?)
+    let trust = TrustBundle::from_file(&config.tls.ca, SystemClock.now())?;
+    Ok(probe(&trust, &config.server.admin.address, path).await?)
 }

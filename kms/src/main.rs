@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
-use keyrealm_base::{SharedClock, SharedRandom, SystemClock};
+use keyrealm_base::{Clock, SharedClock, SharedRandom, SystemClock};
 use keyrealm_config::{LogFormat, Sources, load};
 use keyrealm_crypto::SystemRandom;
 use keyrealm_http::client::ClientOptions;
@@ -124,5 +124,6 @@ async fn serve(config: Config, demo: bool, reset_demo: bool) -> Result<()> {
 }
 
 async fn live(config: &Config, path: &str) -> Result<()> {
-    Ok(probe(&TrustBundle::from_file(&config.tls.ca)?, &config.server.admin.address, path).await?)
+    let trust = TrustBundle::from_file(&config.tls.ca, SystemClock.now())?;
+    Ok(probe(&trust, &config.server.admin.address, path).await?)
 }

@@ -90,7 +90,7 @@ impl Server {
         config.check()?;
         let Deps { database, clock, random, sockets, client } = deps;
         let addresses = sockets.addresses()?;
-        let trust = TrustBundle::from_file(&config.tls.ca)?;
+        let trust = TrustBundle::from_file(&config.tls.ca, clock.now())?;
         let files = IdentityFiles { certificate: config.tls.certificate.clone(), key: config.tls.key.clone() };
         let (identity, watch) = ReloadingIdentity::watch(files, trust.clone(), Arc::clone(&clock))?;
         let unseal = UnsealKey::parse(&read_private(&config.barrier.unseal_key_file)?)?;

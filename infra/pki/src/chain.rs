@@ -17,7 +17,8 @@ use crate::{ChainSpec, LeafSpec, LeafUsage, PkiError, VerifyFor, verify_chain};
 /// The CA certificates, root first, and the key of the lowest. The keys above it are gone once the chain is made.
 pub struct CaChain {
     certificates: Vec<CertificateDer<'static>>,
-    issuing_key: KeyPair,
+    // The library's key pair zeroizes only when told to.
+    issuing_key: Zeroizing<KeyPair>,
 }
 
 /// An issued leaf.
@@ -38,18 +39,18 @@ impl CaChain {
         let now = clock.now();
         let names = ca_names(&spec.style, spec.length);
         let mut certificates: Vec<CertificateDer<'static>> = Vec::with_capacity(names.len());
-        let mut above: Option<KeyPair> = None;
+        let mut above: Option<Zeroizing<KeyPair>> = None;
         for (depth, name) in names.iter().enumerate() {
             let failed = |error: rcgen::Error| PkiError::Issue { subject: name.clone(), reason: error.to_string() };
-            let key = KeyPair::generate_for(spec.algorithm.rcgen()).map_err(failed)?;
+            let key = Zeroizing::new(KeyPair::generate_for(spec.algorithm.rcgen()).map_err(failed)?);
             let below = names.len() - 1 - depth;
             let params = ca_params(spec, name, below, now, random);
             let certificate = match (&above, certificates.last()) {
                 (Some(issuer_key), Some(issuer)) => {
-                    let issuer = Issuer::from_ca_cert_der(issuer, issuer_key).map_err(failed)?;
-                    params.signed_by(&key, &issuer)
+                    let issuer = Issuer::from_ca_cert_der(issuer, &**issuer_key).map_err(failed)?;
+                    params.signed_by(&*key, &issuer)
                 }
-                _ => params.self_signed(&key),
+                _ => params.self_signed(&*key),
             };
             certificates.push(certificate.map_err(failed)?.der().clone());
             above = Some(key);
@@ -65,7 +66,7 @@ impl CaChain {
     pub fn from_pem(certificates: &str, issuing_key: &str) -> Result<Self, PkiError> {
         let certificates = pem::certificates(certificates.as_bytes())?;
         let bad = |reason: String| PkiError::Pem { what: "the issuing CA's key", reason };
-        let issuing_key = KeyPair::from_pem(issuing_key).map_err(|error| bad(error.to_string()))?;
+        let issuing_key = Zeroizing::new(KeyPair::from_pem(issuing_key).map_err(|error| bad(error.to_string()))?);
         let last = certificates.last().ok_or_else(|| bad("there is no certificate".to_owned()))?;
         let info = crate::CertificateInfo::parse(last)?;
         if info.public_key != issuing_key.public_key_raw() {
@@ -105,9 +106,9 @@ impl CaChain {
             return Err(failed("it would outlive its CA; give a shorter lifetime or a new chain".to_owned()));
         }
         let lower = |error: rcgen::Error| failed(error.to_string());
-        let issuer = Issuer::from_ca_cert_der(issuer_certificate, &self.issuing_key).map_err(lower)?;
-        let key = KeyPair::generate_for(self.issuing_key.algorithm()).map_err(lower)?;
-        let certificate = leaf_params(spec, now, random)?.signed_by(&key, &issuer).map_err(lower)?;
+        let issuer = Issuer::from_ca_cert_der(issuer_certificate, &*self.issuing_key).map_err(lower)?;
+        let key = Zeroizing::new(KeyPair::generate_for(self.issuing_key.algorithm()).map_err(lower)?);
+        let certificate = leaf_params(spec, now, random)?.signed_by(&*key, &issuer).map_err(lower)?;
         let mut chain = vec![certificate.der().clone()];
         chain.extend(self.certificates.iter().skip(1).rev().cloned());
         let purpose = if spec.usage == LeafUsage::Client { VerifyFor::Client } else { VerifyFor::Server(None) };
@@ -135,6 +136,9 @@ fn ca_params(spec: &ChainSpec, name: &str, cas_below: usize, now: Timestamp, ran
 
 fn leaf_params(spec: &LeafSpec, now: Timestamp, random: &dyn Random) -> Result<CertificateParams, PkiError> {
     let mut params = base_params(&spec.common_name, now, spec.lifetime, random);
+    if let Some(organization) = &spec.organization {
+        params.distinguished_name.push(DnType::OrganizationName, organization.as_str());
+    }
     for name in &spec.dns {
         let name = name
             .as_str()

@@ -12,6 +12,12 @@ use crate::PkiError;
 pub struct CertificateInfo {
     /// The subject's common name.
     pub subject: String,
+    /// The subject's organization, if it has one.
+    pub organization: Option<String>,
+    /// The bytes of the serial number.
+    pub serial: Vec<u8>,
+    /// Whether it may sign other certificates (RFC 5280, section 4.2.1.9).
+    pub is_ca: bool,
     /// The first instant at which it is valid.
     pub not_before: Timestamp,
     /// The last instant at which it is valid.
@@ -29,8 +35,12 @@ impl CertificateInfo {
         let (_, parsed) = X509Certificate::from_der(certificate)
             .map_err(|error| PkiError::Pem { what: "a certificate", reason: error.to_string() })?;
         let subject = parsed.subject().iter_common_name().find_map(|name| name.as_str().ok()).unwrap_or_default();
+        let organization = parsed.subject().iter_organization().find_map(|name| name.as_str().ok());
         Ok(Self {
             subject: subject.to_owned(),
+            organization: organization.map(str::to_owned),
+            serial: parsed.raw_serial().to_vec(),
+            is_ca: parsed.is_ca(),
             not_before: Timestamp::from_seconds(parsed.validity().not_before.timestamp()),
             not_after: Timestamp::from_seconds(parsed.validity().not_after.timestamp()),
             public_key: parsed.public_key().subject_public_key.data.to_vec(),

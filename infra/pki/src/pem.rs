@@ -22,10 +22,16 @@ pub fn certificates(text: &[u8]) -> Result<Vec<CertificateDer<'static>>, PkiErro
 /// The one private key of a PEM text.
 ///
 /// # Errors
-/// When there is none or it is damaged.
+/// When there is none, more than one, or it is damaged.
 pub fn private_key(text: &[u8]) -> Result<PrivateKeyDer<'static>, PkiError> {
-    PrivateKeyDer::from_pem_slice(text)
-        .map_err(|error| PkiError::Pem { what: "the private key", reason: error.to_string() })
+    let refuse = |reason: String| PkiError::Pem { what: "the private key", reason };
+    let mut found = PrivateKeyDer::pem_slice_iter(text);
+    let first = found.next().ok_or_else(|| refuse("there is no `BEGIN PRIVATE KEY`".to_owned()))?;
+    let key = first.map_err(|error| refuse(error.to_string()))?;
+    match found.next() {
+        None => Ok(key),
+        Some(_) => Err(refuse("there is more than one; keep the certificate's".to_owned())),
+    }
 }
 
 pub(crate) fn to_pem(certificates: &[CertificateDer<'_>]) -> String {

@@ -5,11 +5,14 @@ use std::time::Duration;
 
 use rcgen::SignatureAlgorithm;
 
+use crate::names::ca_names;
 use crate::{NameStyle, PkiError};
 
 const DAY: Duration = Duration::from_hours(24);
 const MAX_CA_LIFETIME: Duration = Duration::from_hours(24 * 365 * 25);
 const MAX_LEAF_LIFETIME: Duration = Duration::from_hours(24 * 398);
+/// Characters of a common name or an organization (RFC 5280, appendix A.1: ub-common-name, ub-organization-name).
+const MAX_NAME: usize = 64;
 
 /// A curve with the hash of its strength.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -41,6 +44,20 @@ pub struct NameConstraints {
     pub dns: Vec<String>,
     /// Address ranges as address and prefix length.
     pub ip: Vec<(IpAddr, u8)>,
+}
+
+impl NameConstraints {
+    fn check(&self) -> Result<(), PkiError> {
+        self.dns.iter().try_for_each(|name| check_dns("name constraint", name))?;
+        let bits = |ip: &IpAddr| if ip.is_ipv4() { 32 } else { 128 };
+        match self.ip.iter().find(|(ip, length)| *length > bits(ip)) {
+            Some((ip, length)) => {
+                let reason = format!("{ip}/{length} has a prefix length over {}", bits(ip));
+                Err(PkiError::Spec { field: "name constraint", reason })
+            }
+            None => Ok(()),
+        }
+    }
 }
 
 /// A CA chain to be made.
@@ -75,12 +92,16 @@ impl ChainSpec {
             return refuse("CA lifetime", "must be between 1 day and 25 years".to_owned());
         }
         match &self.style {
-            NameStyle::Fqdn { prefix } => check_dns("CA name prefix", prefix),
-            NameStyle::Descriptive { name } if name.trim().is_empty() || name.len() > 48 => {
-                refuse("CA name", "must have 1 to 48 characters".to_owned())
+            NameStyle::Fqdn { prefix } => check_dns("CA name prefix", prefix)?,
+            NameStyle::Descriptive { name } if name.trim().is_empty() => {
+                return refuse("CA name", "must not be empty".to_owned());
             }
-            NameStyle::Descriptive { .. } => Ok(()),
+            NameStyle::Descriptive { .. } => {}
         }
+        if let Some(long) = ca_names(&self.style, self.length).iter().find(|name| name.chars().count() > MAX_NAME) {
+            return refuse("CA name", format!("`{long}` has more than {MAX_NAME} characters (RFC 5280, appendix A.1)"));
+        }
+        self.constraints.check()
     }
 }
 
@@ -100,6 +121,8 @@ pub enum LeafUsage {
 pub struct LeafSpec {
     /// The common name.
     pub common_name: String,
+    /// The organization: Kubernetes reads the group of a client from it.
+    pub organization: Option<String>,
     /// DNS names, `*` not allowed.
     pub dns: Vec<String>,
     /// Addresses.
@@ -115,7 +138,15 @@ impl LeafSpec {
     #[must_use]
     pub fn new(common_name: impl Into<String>, usage: LeafUsage) -> Self {
         let common_name = common_name.into();
-        Self { dns: vec![common_name.clone()], common_name, ips: Vec::new(), usage, lifetime: DAY * 90 }
+        let dns = vec![common_name.clone()];
+        Self { common_name, organization: None, dns, ips: Vec::new(), usage, lifetime: DAY * 90 }
+    }
+
+    /// With this organization.
+    #[must_use]
+    pub fn with_organization(mut self, organization: impl Into<String>) -> Self {
+        self.organization = Some(organization.into());
+        self
     }
 
     /// Also for `localhost`, 127.0.0.1 and ::1.
@@ -130,8 +161,13 @@ impl LeafSpec {
 
     pub(crate) fn check(&self) -> Result<(), PkiError> {
         let refuse = |field, reason: String| Err(PkiError::Spec { field, reason });
-        if self.common_name.is_empty() || self.common_name.len() > 64 {
-            return refuse("common name", "must have 1 to 64 characters (RFC 5280, appendix A.1)".to_owned());
+        let fits = |name: &str| (1..=MAX_NAME).contains(&name.chars().count());
+        let bounds = || format!("must have 1 to {MAX_NAME} characters (RFC 5280, appendix A.1)");
+        if !fits(&self.common_name) {
+            return refuse("common name", bounds());
+        }
+        if self.organization.as_deref().is_some_and(|name| !fits(name)) {
+            return refuse("organization", bounds());
         }
         if self.lifetime < Duration::from_mins(1) || self.lifetime > MAX_LEAF_LIFETIME {
             return refuse("leaf lifetime", "must be between 1 minute and 398 days".to_owned());

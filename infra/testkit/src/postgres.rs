@@ -10,10 +10,12 @@ use std::time::{Duration, Instant};
 
 use keyrealm_base::SystemClock;
 use keyrealm_crypto::{SecretBytes, SystemRandom};
-use keyrealm_pki::{CaChain, ChainSpec, LeafSpec, LeafUsage, NameStyle};
+use keyrealm_pki::{LeafSpec, LeafUsage};
 use serde::{Deserialize, Serialize};
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgSslMode};
 use sqlx::{AssertSqlSafe, Connection};
+
+use crate::tls::test_ca;
 
 /// Names the folder of a server that is running already: then no test starts its own.
 pub const SERVER_VARIABLE: &str = "KEYREALM_TEST_POSTGRES";
@@ -219,8 +221,7 @@ fn own(folder: &Path) -> std::io::Result<()> {
 }
 
 fn write_certificates(folder: &Path) -> std::io::Result<()> {
-    let spec = ChainSpec::new(NameStyle::Fqdn { prefix: "database.keyrealm.local".into() });
-    let ca = CaChain::generate(&spec, &SystemClock, &SystemRandom).map_err(std::io::Error::other)?;
+    let ca = test_ca("database.keyrealm.local").map_err(std::io::Error::other)?;
     let leaf = LeafSpec::new("database.keyrealm.local", LeafUsage::Server).and_loopback();
     let leaf = ca.issue_leaf(&leaf, &SystemClock, &SystemRandom).map_err(std::io::Error::other)?;
     fs::write(folder.join("ca.pem"), ca.trust_bundle_pem())?;

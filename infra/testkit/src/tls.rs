@@ -1,14 +1,25 @@
 //! A chain in a folder, and clients that trust it.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use keyrealm_base::{Clock, SystemClock};
 use keyrealm_crypto::SystemRandom;
 use keyrealm_http::client::{ClientOptions, HttpsClient};
-use keyrealm_pki::{CaChain, ChainSpec, LeafSpec, LeafUsage, NameStyle};
+use keyrealm_pki::{CaChain, ChainSpec, LeafSpec, LeafUsage, NameConstraints, NameStyle, PkiError};
 use keyrealm_tls::{Identity, ReloadingIdentity, TrustBundle, client_config, write_private, write_public};
 use tempfile::TempDir;
+
+/// A CA that can vouch for nothing but `keyrealm.local` and loopback, should its key ever get about.
+pub(crate) fn test_ca(prefix: &str) -> Result<CaChain, PkiError> {
+    let constraints = NameConstraints {
+        dns: vec!["keyrealm.local".to_owned(), "localhost".to_owned()],
+        ip: vec![(IpAddr::from([127, 0, 0, 0]), 8), (IpAddr::from([0, 0, 0, 0, 0, 0, 0, 1_u16]), 128)],
+    };
+    let style = NameStyle::Fqdn { prefix: prefix.to_owned() };
+    CaChain::generate(&ChainSpec { constraints, ..ChainSpec::new(style) }, &SystemClock, &SystemRandom)
+}
 
 /// A CA with one leaf for everything on loopback.
 pub struct TestTls {
@@ -24,14 +35,13 @@ impl TestTls {
     #[must_use]
     pub fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let spec = ChainSpec::new(NameStyle::Fqdn { prefix: "test.keyrealm.local".into() });
-        let ca = CaChain::generate(&spec, &SystemClock, &SystemRandom).unwrap();
+        let ca = test_ca("test.keyrealm.local").unwrap();
         let leaf = LeafSpec::new("service.keyrealm.local", LeafUsage::ServerAndClient).and_loopback();
         let leaf = ca.issue_leaf(&leaf, &SystemClock, &SystemRandom).unwrap();
         write_public(&folder.path().join("ca.pem"), ca.trust_bundle_pem().as_bytes()).unwrap();
         write_public(&folder.path().join("cert.pem"), leaf.chain_pem.as_bytes()).unwrap();
         write_private(&folder.path().join("key.pem"), leaf.key_pem.as_bytes()).unwrap();
-        let trust = TrustBundle::from_pem(ca.trust_bundle_pem().as_bytes()).unwrap();
+        let trust = TrustBundle::from_pem(ca.trust_bundle_pem().as_bytes(), SystemClock.now()).unwrap();
         let (chain, key) = (leaf.chain_pem.as_bytes(), leaf.key_pem.as_bytes());
         let identity = Identity::from_pem(chain, key, &trust, SystemClock.now()).unwrap();
         Self { folder, trust, identity: ReloadingIdentity::new(identity) }

@@ -17,12 +17,14 @@ pub enum TlsError {
         source: io::Error,
     },
     /// A private key lies open.
-    #[error("{path}: {reason}; mend with: chmod 600 {path}", path = .path.display())]
+    #[error("{path}: {reason}; mend with: {mend} {path}", path = .path.display())]
     Permissions {
         /// The file.
         path: PathBuf,
         /// Who can get at it.
         reason: String,
+        /// The command that closes it, without the file.
+        mend: String,
     },
     /// The content of a file is no usable certificate or key.
     #[error("{path}: {source}", path = .path.display())]

@@ -7,6 +7,7 @@ use keyrealm_base::Timestamp;
 use keyrealm_pki::{CertificateInfo, PkiError, VerifyFor, certificates, chain_sha256, private_key, verify_chain};
 use rustls::sign::CertifiedKey;
 
+use crate::files::read_public;
 use crate::{TlsError, TrustBundle, provider, read_private};
 
 /// Where the parts of an identity lie.
@@ -38,11 +39,10 @@ impl Identity {
     /// From files.
     ///
     /// # Errors
-    /// As [`Identity::from_pem`], and when a file cannot be read or the key lies open.
+    /// As [`Identity::from_pem`], and when a file cannot be read, is longer than 1 MiB, or the key lies open.
     pub fn from_files(files: &IdentityFiles, trust: &TrustBundle, now: Timestamp) -> Result<Self, TlsError> {
         let key = read_private(&files.key)?;
-        let chain = std::fs::read(&files.certificate)
-            .map_err(|source| TlsError::File { path: files.certificate.clone(), source })?;
+        let chain = read_public(&files.certificate)?;
         Self::parse((&files.certificate, &chain), (&files.key, key.expose()), trust, now)
     }
 

@@ -60,10 +60,13 @@ impl ReloadingIdentity {
     /// # Errors
     /// When the files cannot be used now, or not be watched.
     pub fn watch(files: IdentityFiles, trust: TrustBundle, clock: SharedClock) -> Result<(Arc<Self>, Watch), TlsError> {
-        let identity = Self::new(Identity::from_files(&files, &trust, clock.now())?);
         let (wake, mut woken) = mpsc::channel::<()>(1);
         let failed = |error: notify::Error| TlsError::Watch(error.to_string());
-        let mut watcher = notify::recommended_watcher(move |_| {
+        let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+            // To open and to read is no change, and `Source::read` does just that: it must not wake itself.
+            if event.is_ok_and(|event| event.kind.is_access()) {
+                return;
+            }
             // A full channel already holds what there is to say.
             let _ = wake.try_send(());
         })
@@ -73,28 +76,62 @@ impl ReloadingIdentity {
             let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
             watcher.watch(folder, RecursiveMode::NonRecursive).map_err(failed)?;
         }
+        // Read when the watch stands already, so that no replacement falls between the two.
+        let source = Arc::new(Source { files, trust, clock });
+        let identity = Self::new(source.read()?);
         let shown = Arc::clone(&identity);
         let task = tokio::spawn(async move {
+            let mut last = LastRefusal::default();
             loop {
                 // Ends by abort when the watch is dropped; the channel lives as long as the watcher.
                 let _ = tokio::time::timeout(POLL, woken.recv()).await;
                 tokio::time::sleep(DEBOUNCE).await;
                 while woken.try_recv().is_ok() {}
-                shown.reload(&files, &trust, &clock);
+                let source = Arc::clone(&source);
+                // Files and signatures take their time: not on an async thread.
+                let read = tokio::task::spawn_blocking(move || source.read()).await;
+                shown.take(read.unwrap_or_else(|error| Err(TlsError::Watch(error.to_string()))), &mut last);
             }
         });
         Ok((identity, Watch { task, _watcher: watcher }))
     }
 
-    fn reload(&self, files: &IdentityFiles, trust: &TrustBundle, clock: &SharedClock) {
-        match Identity::from_files(files, trust, clock.now()) {
+    fn take(&self, read: Result<Identity, TlsError>, last: &mut LastRefusal) {
+        let news = last.is_news(read.as_ref().err().map(ToString::to_string));
+        match read {
             Ok(fresh) if fresh.chain_sha256() != self.0.load().chain_sha256() => {
                 tracing::info!(chain = fresh.chain_sha256(), until = %fresh.not_after(), "certificate replaced");
                 self.0.store(Arc::new(fresh));
             }
             Ok(_) => {}
-            Err(error) => tracing::warn!(%error, "the new certificate cannot be used; the old one stays"),
+            Err(error) if news => tracing::warn!(%error, "the new certificate cannot be used; the old one stays"),
+            Err(_) => {}
         }
+    }
+}
+
+/// What is read at each change.
+struct Source {
+    files: IdentityFiles,
+    trust: TrustBundle,
+    clock: SharedClock,
+}
+
+impl Source {
+    fn read(&self) -> Result<Identity, TlsError> {
+        Identity::from_files(&self.files, &self.trust, self.clock.now())
+    }
+}
+
+/// The refusal that was logged last: met again at each poll, it is no news until something else came between.
+#[derive(Default)]
+struct LastRefusal(Option<String>);
+
+impl LastRefusal {
+    fn is_news(&mut self, refusal: Option<String>) -> bool {
+        let news = refusal != self.0;
+        self.0 = refusal;
+        news
     }
 }
 
@@ -111,5 +148,19 @@ impl ResolvesClientCert for ReloadingIdentity {
 
     fn has_certs(&self) -> bool {
         true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_refusal_is_news_once() {
+        let mut last = LastRefusal::default();
+        let mut news = |refusal: Option<&str>| last.is_news(refusal.map(str::to_owned));
+        assert!(news(Some("a")) && !news(Some("a")) && news(Some("b")) && !news(Some("b")));
+        assert!(news(None) && !news(None), "a good pair came between");
+        assert!(news(Some("b")));
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use rustls::ServerConfig;
-use rustls::server::{NoClientAuth, WebPkiClientVerifier};
+use rustls::server::{NoClientAuth, NoServerSessionStorage, WebPkiClientVerifier};
 
 use crate::{ReloadingIdentity, TlsError, TrustBundle, VERSIONS, provider};
 
@@ -40,6 +40,12 @@ pub fn server_config(
         .map_err(|error| refuse(&error))?
         .with_client_cert_verifier(verifier)
         .with_cert_resolver(Arc::clone(identity) as _);
+    if !matches!(clients, ClientAuth::None) {
+        // A resumed session shows the client certificate of the first handshake without looking at it again, so that
+        // one that expired or lost its CA meanwhile would still pass (RFC 8446, section 4.6.1).
+        config.send_tls13_tickets = 0;
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+    }
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(Arc::new(config))
 }

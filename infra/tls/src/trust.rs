@@ -3,12 +3,14 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use keyrealm_base::Timestamp;
 use keyrealm_crypto::sha256_hex;
-use keyrealm_pki::certificates;
+use keyrealm_pki::{CertificateInfo, PkiError, certificates};
 use rustls::RootCertStore;
 use rustls_pki_types::CertificateDer;
 
 use crate::TlsError;
+use crate::files::read_public;
 
 /// A parsed CA bundle.
 #[derive(Clone)]
@@ -22,28 +24,26 @@ impl TrustBundle {
     /// Parses a PEM bundle.
     ///
     /// # Errors
-    /// When it holds no certificate, or one that is no CA certificate at all.
-    pub fn from_pem(pem: &[u8]) -> Result<Self, TlsError> {
-        Self::parse(Path::new("the CA bundle"), pem)
+    /// When it holds no certificate, or one that is not of a CA or has ended by `now`.
+    pub fn from_pem(pem: &[u8], now: Timestamp) -> Result<Self, TlsError> {
+        Self::parse(Path::new("the CA bundle"), pem, now)
     }
 
     /// Reads a PEM bundle.
     ///
     /// # Errors
-    /// When the file cannot be read or used.
-    pub fn from_file(path: &Path) -> Result<Self, TlsError> {
-        let pem = std::fs::read(path).map_err(|source| TlsError::File { path: path.to_owned(), source })?;
-        Self::parse(path, &pem)
+    /// As [`TrustBundle::from_pem`], and when the file cannot be read or is longer than 1 MiB.
+    pub fn from_file(path: &Path, now: Timestamp) -> Result<Self, TlsError> {
+        Self::parse(path, &read_public(path)?, now)
     }
 
-    fn parse(path: &Path, pem: &[u8]) -> Result<Self, TlsError> {
+    fn parse(path: &Path, pem: &[u8], now: Timestamp) -> Result<Self, TlsError> {
         let content = |source| TlsError::Content { path: path.to_owned(), source };
         let certificates = certificates(pem).map_err(content)?;
         let mut store = RootCertStore::empty();
         for certificate in &certificates {
-            store
-                .add(certificate.clone())
-                .map_err(|error| content(keyrealm_pki::PkiError::Verify(error.to_string())))?;
+            check_anchor(certificate, now).map_err(content)?;
+            store.add(certificate.clone()).map_err(|error| content(PkiError::Verify(error.to_string())))?;
         }
         Ok(Self { store: Arc::new(store), certificates: certificates.into(), sha256: sha256_hex(pem) })
     }
@@ -61,4 +61,17 @@ impl TrustBundle {
     pub(crate) fn certificates(&self) -> &[CertificateDer<'static>] {
         &self.certificates
     }
+}
+
+/// Path validation takes an anchor as it is (RFC 5280, section 6.1.1, d): whether it is a CA at all, and not over, is for
+/// whoever trusts it to look at.
+fn check_anchor(certificate: &CertificateDer<'_>, now: Timestamp) -> Result<(), PkiError> {
+    let info = CertificateInfo::parse(certificate)?;
+    if !info.is_ca {
+        return Err(PkiError::Verify(format!("`{}` is not a CA certificate; give its issuer's root", info.subject)));
+    }
+    if info.not_after <= now {
+        return Err(PkiError::Verify(format!("the CA `{}` expired on {}", info.subject, info.not_after)));
+    }
+    Ok(())
 }

@@ -4,16 +4,17 @@
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use keyrealm_base::{Clock, SystemClock};
+use keyrealm_base::{Clock, SystemClock, Timestamp};
 use keyrealm_crypto::SystemRandom;
 use keyrealm_pki::{CaChain, ChainSpec, Leaf, LeafSpec, LeafUsage, NameStyle, certificates};
 use keyrealm_tls::{
     ClientAuth, Identity, IdentityFiles, ReloadingIdentity, TlsError, TrustBundle, client_config, server_config,
     write_private, write_public,
 };
-use rustls::{ClientConfig, ServerConfig};
+use rustls::{ClientConfig, HandshakeKind, ServerConfig};
 use rustls_pki_types::ServerName;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -26,24 +27,46 @@ struct Ca {
 }
 
 fn ca() -> Ca {
+    ca_made(&SystemClock)
+}
+
+fn ca_made(clock: &dyn Clock) -> Ca {
     let spec = ChainSpec::new(NameStyle::Fqdn { prefix: "r.keyrealm.test".into() });
-    let chain = CaChain::generate(&spec, &SystemClock, &SystemRandom).unwrap();
-    let trust = TrustBundle::from_pem(chain.trust_bundle_pem().as_bytes()).unwrap();
+    let chain = CaChain::generate(&spec, clock, &SystemRandom).unwrap();
+    let trust = TrustBundle::from_pem(chain.trust_bundle_pem().as_bytes(), SystemClock.now()).unwrap();
     Ca { chain, trust }
 }
 
 impl Ca {
     fn leaf(&self, usage: LeafUsage) -> Leaf {
+        self.leaf_made(usage, &SystemClock)
+    }
+
+    fn leaf_made(&self, usage: LeafUsage, clock: &dyn Clock) -> Leaf {
         let spec = LeafSpec::new("service.keyrealm.test", usage).and_loopback();
-        self.chain.issue_leaf(&spec, &SystemClock, &SystemRandom).unwrap()
+        self.chain.issue_leaf(&spec, clock, &SystemRandom).unwrap()
     }
 
     fn identity(&self, usage: LeafUsage) -> Arc<ReloadingIdentity> {
-        let leaf = self.leaf(usage);
-        let now = SystemClock.now();
+        self.identity_made(usage, &SystemClock)
+    }
+
+    /// Issued and loaded at that time.
+    fn identity_made(&self, usage: LeafUsage, clock: &dyn Clock) -> Arc<ReloadingIdentity> {
+        let leaf = self.leaf_made(usage, clock);
+        let now = clock.now();
         ReloadingIdentity::new(
             Identity::from_pem(leaf.chain_pem.as_bytes(), leaf.key_pem.as_bytes(), &self.trust, now).unwrap(),
         )
+    }
+}
+
+/// A hundred days ago, when leaves were issued that ended ten days ago.
+struct LongAgo;
+
+impl Clock for LongAgo {
+    fn now(&self) -> Timestamp {
+        SystemClock.now().minus(Duration::from_hours(24 * 100))
     }
 }
 
@@ -118,6 +141,41 @@ async fn client_certificates_are_required_optional_or_not_asked() {
         let server = echo(server_config(&own, &clients).unwrap()).await;
         for (config, expected) in [&good, &none, &foreign, &purpose].into_iter().zip(expected) {
             assert_eq!(connect(server, "localhost", Arc::clone(config)).await.is_ok(), expected);
+        }
+    }
+}
+
+#[tokio::test]
+async fn expired_certificates_are_refused_on_both_sides() {
+    let ca = ca_made(&LongAgo);
+    let fresh = server_config(&ca.identity(LeafUsage::Server), &ClientAuth::Required(&ca.trust)).unwrap();
+    let fresh = echo(fresh).await;
+    let client = client_config(&ca.trust, Some(&ca.identity(LeafUsage::Client))).unwrap();
+    connect(fresh, "localhost", Arc::clone(&client)).await.unwrap();
+    let expired = client_config(&ca.trust, Some(&ca.identity_made(LeafUsage::Client, &LongAgo))).unwrap();
+    let refused = connect(fresh, "localhost", expired).await.err().unwrap().to_string();
+    assert!(refused.contains("CertificateExpired"), "{refused}");
+    let expired = ca.identity_made(LeafUsage::Server, &LongAgo);
+    let expired = echo(server_config(&expired, &ClientAuth::None).unwrap()).await;
+    let refused = connect(expired, "localhost", client).await.err().unwrap().to_string();
+    assert!(refused.to_lowercase().contains("expired"), "{refused}");
+}
+
+/// Where client certificates count, each connection shows and proves its own.
+#[tokio::test]
+async fn sessions_with_client_certificates_are_never_resumed() {
+    let ca = ca();
+    let own = ca.identity(LeafUsage::Server);
+    for (clients, second) in [
+        (ClientAuth::None, HandshakeKind::Resumed),
+        (ClientAuth::Optional(&ca.trust), HandshakeKind::Full),
+        (ClientAuth::Required(&ca.trust), HandshakeKind::Full),
+    ] {
+        let server = echo(server_config(&own, &clients).unwrap()).await;
+        let client = client_config(&ca.trust, Some(&ca.identity(LeafUsage::Client))).unwrap();
+        for expected in [HandshakeKind::Full, second] {
+            let stream = connect(server, "localhost", Arc::clone(&client)).await.unwrap();
+            assert_eq!(stream.get_ref().1.handshake_kind(), Some(expected));
         }
     }
 }
@@ -203,6 +261,40 @@ async fn a_replaced_certificate_is_served_and_drops_no_connection() {
     tokio::time::sleep(Duration::from_millis(400)).await;
     assert_eq!(served(server, &ca).await, leaf_der(&second));
     exchange(&mut open).await.unwrap();
+
+    let third = ca.leaf(LeafUsage::Server);
+    put(folder.path(), &third);
+    until_served(server, &ca, &third).await;
+}
+
+/// Counts how often somebody asked for the time: once for each time that the files are read.
+#[derive(Default)]
+struct Counting(AtomicUsize);
+
+impl Clock for Counting {
+    fn now(&self) -> Timestamp {
+        self.0.fetch_add(1, Ordering::SeqCst);
+        SystemClock.now()
+    }
+}
+
+/// To read the files is no event that has them read again.
+#[tokio::test]
+async fn the_watch_sleeps_while_nothing_changes() {
+    let ca = ca();
+    let folder = tempfile::tempdir().unwrap();
+    let files = put(folder.path(), &ca.leaf(LeafUsage::Server));
+    let clock = Arc::new(Counting::default());
+    let (_identity, _watch) = ReloadingIdentity::watch(files, ca.trust.clone(), Arc::clone(&clock) as _).unwrap();
+    let reads = async || {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        clock.0.load(Ordering::SeqCst)
+    };
+    assert_eq!(reads().await, 1);
+    write_public(&folder.path().join("tls.crt"), b"rubbish").unwrap();
+    let after = reads().await;
+    assert!(after > 1, "a change wakes it");
+    assert_eq!(reads().await, after, "and then it sleeps again, over files that are no good too");
 }
 
 /// Kubelet swaps a symbolic link to a folder; the files themselves never change.
@@ -239,8 +331,18 @@ fn material_that_does_not_fit_is_refused_by_name() {
     assert!(matches!(load(&a.chain_pem, &a.key_pem, &other.trust, now), Some(TlsError::Content { .. })));
     let late = now.plus(Duration::from_hours(24 * 100));
     assert!(load(&a.chain_pem, &a.key_pem, &ca.trust, late).unwrap().to_string().contains("CertExpired"));
-    assert!(TrustBundle::from_pem(b"").is_err(), "an empty bundle trusts nobody and says so");
+    let bundle = |pem: &str, now| TrustBundle::from_pem(pem.as_bytes(), now).err().map(|error| error.to_string());
+    assert!(bundle("", now).is_some(), "an empty bundle trusts nobody and says so");
+    let refused = bundle(&a.chain_pem, now).unwrap();
+    assert!(refused.contains("`service.keyrealm.test` is not a CA certificate"), "{refused}");
+    let root = ca.chain.trust_bundle_pem();
+    assert_eq!(bundle(&root, late), None);
+    let refused = bundle(&root, now.plus(Duration::from_hours(24 * 3651))).unwrap();
+    assert!(refused.contains("the CA `root.ca.r.keyrealm.test` expired on"), "{refused}");
     // A self-signed leaf never verifies: it is not the trusted root.
     let own = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
     assert!(load(&own.cert.pem(), &own.signing_key.serialize_pem(), &ca.trust, now).is_some());
+    // Nor is it taken as a root, under which it would verify itself.
+    assert!(bundle(&own.cert.pem(), now).unwrap().contains("not a CA certificate"));
+    assert!(bundle(&format!("{root}{}", own.cert.pem()), now).is_some(), "each entry is looked at");
 }
