@@ -1,5 +1,6 @@
 //! Running other programs, each announced before it runs.
 
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Instant;
@@ -24,6 +25,12 @@ pub(crate) fn cargo(args: &[&str]) -> Command {
 #[allow(clippy::print_stderr, reason = "a task talks to the person who runs it")]
 pub(crate) fn say(text: &str) {
     eprintln!("xtask: {text}");
+}
+
+/// The output of a task.
+#[allow(clippy::print_stdout, reason = "what was asked for")]
+pub(crate) fn print(text: &str) {
+    print!("{text}");
 }
 
 /// Runs the command and says how long it took.
@@ -55,4 +62,40 @@ pub(crate) fn output(what: &str, command: &mut Command) -> Result<String> {
         bail!("{what}: {command:?} ended with {}", output.status);
     }
     String::from_utf8(output.stdout).with_context(|| format!("{what}: the output is not UTF-8"))
+}
+
+/// Runs the command without a word; what it printed is the answer, or part of the error.
+///
+/// # Errors
+/// When it cannot be started or ends with another status than 0.
+pub(crate) fn quietly(command: &mut Command) -> Result<String> {
+    let output = command.stdin(Stdio::null()).output().with_context(|| format!("cannot start {command:?}"))?;
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stderr);
+        bail!("{command:?} ended with {}: {}", output.status, said.trim());
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// Runs the command with this text as its standard input.
+///
+/// # Errors
+/// As [`quietly`].
+pub(crate) fn feed(command: &mut Command, text: &str) -> Result<String> {
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .with_context(|| format!("cannot start {command:?}"))?;
+    if let Some(mut input) = child.stdin.take() {
+        // One that ends early says why on its other outputs.
+        let _ = input.write_all(text.as_bytes());
+    }
+    let output = child.wait_with_output()?;
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stderr);
+        bail!("{command:?} ended with {}: {}", output.status, said.trim());
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }

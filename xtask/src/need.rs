@@ -3,31 +3,48 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use keyrealm_testkit::PostgresServer;
+use rustix::fs::statvfs;
 
 use crate::command::{run, say};
 
 /// A program and the Debian package that holds it.
-struct Need {
+pub(crate) struct Need {
     is_there: fn() -> bool,
     package: &'static str,
 }
 
-const NEEDS: &[Need] = &[
+/// What the tests need.
+pub(crate) const TESTS: &[Need] = &[
     Need { is_there: || find("openssl").is_some(), package: "openssl" },
     Need { is_there: || find("curl").is_some(), package: "curl" },
     Need { is_there: || find("python3").is_some(), package: "python3" },
     // Debian keeps its programs off PATH.
     Need { is_there: PostgresServer::is_installed, package: "postgresql" },
 ];
+/// What the bed needs.
+pub(crate) const BED: &[Need] = &[
+    Need { is_there: || find("ip").is_some(), package: "iproute2" },
+    Need { is_there: || find("iptables").is_some() && find("iptables-save").is_some(), package: "iptables" },
+    Need { is_there: || find("conntrack").is_some(), package: "conntrack" },
+    Need { is_there: || find("containerd").is_some() && find("ctr").is_some(), package: "containerd" },
+    Need { is_there: || find("runc").is_some(), package: "runc" },
+    Need {
+        is_there: || {
+            ["bridge", "host-local", "loopback"].iter().all(|name| Path::new("/usr/lib/cni").join(name).is_file())
+        },
+        package: "containernetworking-plugins",
+    },
+    Need { is_there: PostgresServer::is_installed, package: "postgresql" },
+];
 
-/// Finds what the tests need and installs what is missing (apt, as root).
+/// Finds these and installs what is missing (apt, as root).
 ///
 /// # Errors
 /// When something is missing and may not or cannot be installed: the message has the line that does it.
-pub(crate) fn programs(install: bool) -> Result<()> {
-    let missing: Vec<&Need> = NEEDS.iter().filter(|need| !(need.is_there)()).collect();
+pub(crate) fn programs(needs: &[Need], install: bool) -> Result<()> {
+    let missing: Vec<&Need> = needs.iter().filter(|need| !(need.is_there)()).collect();
     if missing.is_empty() {
         return Ok(());
     }
@@ -49,10 +66,32 @@ pub(crate) fn programs(install: bool) -> Result<()> {
     }
 }
 
-/// The program on PATH.
-fn find(program: &str) -> Option<PathBuf> {
+/// The program on PATH, or where those for administrators lie, which not every PATH has.
+pub(crate) fn find(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path).map(|folder| folder.join(program)).find(|candidate| candidate.is_file())
+    let folders = std::env::split_paths(&path).chain(["/usr/sbin", "/sbin"].map(PathBuf::from));
+    folders.map(|folder| folder.join(program)).find(|candidate| candidate.is_file())
+}
+
+/// Refuses a disk that has less than this left, in bytes.
+///
+/// # Errors
+/// With what is left and what is needed.
+pub(crate) fn space(folder: &Path, needed: u64) -> Result<()> {
+    let disk = statvfs(folder).with_context(|| format!("cannot ask how full the disk of {} is", folder.display()))?;
+    enough(folder, disk.f_bavail.saturating_mul(disk.f_frsize), needed)
+}
+
+fn enough(folder: &Path, left: u64, needed: u64) -> Result<()> {
+    let gibibytes = |bytes: u64| bytes as f64 / f64::from(1 << 30);
+    ensure!(
+        left >= needed,
+        "the disk of {} has {:.1} GiB left and {:.1} GiB are needed: make room, or set XDG_CACHE_HOME to another disk",
+        folder.display(),
+        gibibytes(left),
+        gibibytes(needed)
+    );
+    Ok(())
 }
 
 /// A Python environment of our own with the public OpenAPI validator, made once.
@@ -72,6 +111,7 @@ pub(crate) fn openapi_validator(install: bool) -> Result<PathBuf> {
     // Debian keeps venv in a package of its own; where it is missing the folder is made by virtualenv's twin in pip.
     let made = run("python3 -m venv", Command::new("python3").args(["-m", "venv"]).arg(&folder));
     if made.is_err() && find("apt-get").is_some() {
+        run("apt-get update", Command::new("apt-get").arg("update").arg("--quiet"))?;
         run("apt-get install", Command::new("apt-get").args(["install", "--yes", "python3-venv"]))?;
         run("python3 -m venv", Command::new("python3").args(["-m", "venv", "--clear"]).arg(&folder))?;
     }
@@ -82,7 +122,7 @@ pub(crate) fn openapi_validator(install: bool) -> Result<PathBuf> {
 }
 
 /// The folder for downloaded tools: outside the clone, kept from run to run.
-fn cache() -> Result<PathBuf> {
+pub(crate) fn cache() -> Result<PathBuf> {
     let base = std::env::var_os("XDG_CACHE_HOME")
         .map(PathBuf::from)
         .or_else(|| std::env::var_os("HOME").map(|home| Path::new(&home).join(".cache")))
@@ -90,4 +130,17 @@ fn cache() -> Result<PathBuf> {
     let folder = base.join("keyrealm");
     std::fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
     Ok(folder)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_is_told_with_what_is_needed() {
+        enough(Path::new("/x"), 5 << 30, 5 << 30).unwrap();
+        let error = enough(Path::new("/x"), 3 << 29, 6 << 30).unwrap_err().to_string();
+        assert!(error.contains("1.5 GiB left and 6.0 GiB"), "{error}");
+        space(Path::new("/"), 1).unwrap();
+    }
 }

@@ -44,9 +44,17 @@ const PASSWORD: &str = "a-password-for-tests";
 impl TestDatabase {
     /// Makes one.
     pub async fn new(on: On) -> Self {
+        Self::with(on, (on == On::Postgres).then(|| PostgresServer::shared().clone())).await
+    }
+
+    /// Makes one on a certain server.
+    pub async fn on_server(server: PostgresServer) -> Self {
+        Self::with(On::Postgres, Some(server)).await
+    }
+
+    async fn with(on: On, server: Option<PostgresServer>) -> Self {
         // Found again in a log by when the test ran.
         let name = format!("t_{}", ObjectId::new(&SystemClock, &SystemRandom).to_string().replace('-', ""));
-        let server = (on == On::Postgres).then(|| PostgresServer::shared().clone());
         let deployment = DeploymentId::new(&SystemClock, &SystemRandom);
         let folder = tempfile::tempdir().unwrap();
         let test = Self {
@@ -110,7 +118,7 @@ impl TestDatabase {
             return Settings { folder: self.folder.join("data"), ..Settings::default() };
         };
         let postgres = Postgres {
-            host: "127.0.0.1".to_owned(),
+            host: server.host.to_string(),
             port: server.port,
             database: self.name.clone(),
             user: self.login(Some(product)),

@@ -14,7 +14,7 @@ pub use database::{On, TestDatabase};
 pub use issuer::TestIssuer;
 pub use log::CapturedLog;
 pub use port::free_port;
-pub use postgres::{PostgresServer, SERVER_VARIABLE};
+pub use postgres::{Lifetime, PostgresServer, SERVER_VARIABLE};
 pub use tls::TestTls;
 
 /// Makes two tests of each function: on SQLite and on PostgreSQL. The functions are `async fn name(on: On)`.

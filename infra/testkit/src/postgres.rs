@@ -1,7 +1,7 @@
 //! A real PostgreSQL server with TLS, on a free port, that goes when the process that started it goes.
 
 use std::fs;
-use std::net::TcpListener;
+use std::net::{IpAddr, TcpListener};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -29,7 +29,9 @@ const START: Duration = Duration::from_secs(60);
 pub struct PostgresServer {
     /// Its folder, with `ca.pem`.
     pub folder: PathBuf,
-    /// Its port on 127.0.0.1.
+    /// Its address; the certificate names it.
+    pub host: IpAddr,
+    /// Its port.
     pub port: u16,
     /// The password of the superuser `postgres`.
     pub password: String,
@@ -40,13 +42,19 @@ impl PostgresServer {
     pub fn shared() -> &'static Self {
         static SERVER: OnceLock<PostgresServer> = OnceLock::new();
         SERVER.get_or_init(|| match std::env::var_os(SERVER_VARIABLE) {
-            Some(folder) => {
-                let text =
-                    fs::read(Path::new(&folder).join("server.json")).expect("KEYREALM_TEST_POSTGRES names a server");
-                serde_json::from_slice(&text).unwrap()
-            }
+            Some(folder) => Self::at(Path::new(&folder)).expect("KEYREALM_TEST_POSTGRES names a server"),
             None => Self::start().unwrap_or_else(|error| panic!("{error}")),
         })
+    }
+
+    /// The server of a folder.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn at(folder: &Path) -> Result<Self, String> {
+        let file = folder.join("server.json");
+        let text = fs::read(&file).map_err(|error| format!("cannot read {}: {error}", file.display()))?;
+        serde_json::from_slice(&text).map_err(|error| format!("{}: {error}", file.display()))
     }
 
     /// Whether there is a PostgreSQL that could be started.
@@ -55,49 +63,60 @@ impl PostgresServer {
         programs().is_ok()
     }
 
-    /// Starts a server. It ends with this process, however that ends.
+    /// Starts a server on loopback. It ends with this process, however that ends.
     ///
     /// # Errors
     /// Where there is no PostgreSQL, with the line that installs it, or with what the server said.
     pub fn start() -> Result<Self, String> {
-        let programs = programs()?;
         sweep();
         let folder = std::env::temp_dir().join(format!("{PREFIX}{}", std::process::id()));
+        let host = IpAddr::from([127, 0, 0, 1]);
+        let port = TcpListener::bind((host, 0))
+            .and_then(|socket| socket.local_addr())
+            .map_err(|error| format!("PostgreSQL: a port: {error}"))?
+            .port();
+        let (server, command) = Self::prepare(&folder, host, port, Lifetime::OfThisProcess)?;
+        let mut child = server.spawn(command).map_err(|error| format!("PostgreSQL: the server: {error}"))?;
+        server.wait(&mut child)?;
+        Ok(server)
+    }
+
+    /// Makes the folder of a server that listens there, and the command that runs it.
+    ///
+    /// # Errors
+    /// As [`PostgresServer::start`].
+    pub fn prepare(folder: &Path, host: IpAddr, port: u16, lifetime: Lifetime) -> Result<(Self, Command), String> {
+        let programs = programs()?;
         let failed = |what: &'static str| move |error: std::io::Error| format!("PostgreSQL: {what}: {error}");
-        fs::create_dir(&folder).map_err(failed("its folder"))?;
+        fs::create_dir(folder).map_err(failed("its folder"))?;
         let password =
             SecretBytes::random(16, &SystemRandom).expose().iter().map(|byte| format!("{byte:02x}")).collect();
-        write_certificates(&folder).map_err(failed("its certificates"))?;
+        write_certificates(folder, host).map_err(failed("its certificates"))?;
         fs::write(folder.join("password"), &password).map_err(failed("its password"))?;
-        own(&folder).map_err(failed("its owner"))?;
+        own(folder).map_err(failed("its owner"))?;
         let data = folder.join("data");
-        let mut initdb = account(&programs.join("initdb"));
+        let mut initdb = account(&programs.join("initdb"), Lifetime::OfThisProcess);
         initdb.arg("--pgdata").arg(&data).arg("--pwfile").arg(folder.join("password"));
         initdb.args(["--username=postgres", "--auth=scram-sha-256", "--encoding=UTF8", "--locale=C", "--no-sync"]);
         let made = initdb.output().map_err(failed("initdb"))?;
         if !made.status.success() {
             return Err(format!("PostgreSQL: initdb: {}", String::from_utf8_lossy(&made.stderr)));
         }
-        // Over TLS or not at all.
-        fs::write(data.join("pg_hba.conf"), "hostssl all all 127.0.0.1/32 scram-sha-256\n")
-            .map_err(failed("pg_hba.conf"))?;
-        let port =
-            TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).map_err(failed("a port"))?.port();
-        let server = Self { folder, port, password };
+        // Over TLS or not at all. Who else could come is kept out by where it listens.
+        fs::write(data.join("pg_hba.conf"), "hostssl all all all scram-sha-256\n").map_err(failed("pg_hba.conf"))?;
+        let server = Self { folder: folder.to_owned(), host, port, password };
         let description = serde_json::to_vec(&server).map_err(|error| error.to_string())?;
-        fs::write(server.folder.join("server.json"), description).map_err(failed("server.json"))?;
-        let mut child = server.spawn(&programs).map_err(failed("the server"))?;
-        server.wait(&mut child)?;
-        Ok(server)
+        fs::write(folder.join("server.json"), description).map_err(failed("server.json"))?;
+        let command = server.command(&programs, lifetime);
+        Ok((server, command))
     }
 
-    /// The signal of a parent's death comes when the *thread* ends that started the child: hence a thread that never does.
-    fn spawn(&self, programs: &Path) -> std::io::Result<Child> {
-        let mut command = account(&programs.join("postgres"));
+    fn command(&self, programs: &Path, lifetime: Lifetime) -> Command {
+        let mut command = account(&programs.join("postgres"), lifetime);
         command.arg("-D").arg(self.folder.join("data")).arg("-p").arg(self.port.to_string());
         let folder = self.folder.display();
         for setting in [
-            "listen_addresses=127.0.0.1".to_owned(),
+            format!("listen_addresses={}", self.host),
             "unix_socket_directories=".to_owned(),
             "ssl=on".to_owned(),
             format!("ssl_cert_file={folder}/cert.pem"),
@@ -110,6 +129,11 @@ impl PostgresServer {
         ] {
             command.arg("-c").arg(setting);
         }
+        command
+    }
+
+    /// The signal of a parent's death comes when the *thread* ends that started the child: hence a thread that never does.
+    fn spawn(&self, mut command: Command) -> std::io::Result<Child> {
         let log = fs::File::create(self.folder.join("log"))?;
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
         let (sender, receiver) = std::sync::mpsc::channel();
@@ -153,7 +177,7 @@ impl PostgresServer {
     /// A connection of its own, over TLS.
     pub async fn connect(&self, database: &str, user: &str, password: &str) -> PgConnection {
         let options = PgConnectOptions::new_without_pgpass()
-            .host("127.0.0.1")
+            .host(&self.host.to_string())
             .port(self.port)
             .database(database)
             .username(user)
@@ -192,14 +216,26 @@ fn programs() -> Result<PathBuf, String> {
     found.ok_or_else(|| "PostgreSQL is not installed; install with: apt-get install --yes postgresql".to_owned())
 }
 
-/// The program under an account that may run it, ended with whoever started it.
-fn account(program: &Path) -> Command {
+/// How long a server runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lifetime {
+    /// As long as the process that starts it, however that ends.
+    OfThisProcess,
+    /// Until somebody ends it.
+    Own,
+}
+
+/// The program under an account that may run it.
+fn account(program: &Path, lifetime: Lifetime) -> Command {
     let mut command = Command::new("setpriv");
     if is_root() {
         command.args([&format!("--reuid={ACCOUNT}"), &format!("--regid={ACCOUNT}"), "--init-groups"]);
     }
-    // SIGQUIT: the server ends at once and takes its own processes with it.
-    command.args(["--pdeathsig", "QUIT", "--"]).arg(program).env_remove("LC_ALL").env("LANG", "C").current_dir("/");
+    if lifetime == Lifetime::OfThisProcess {
+        // SIGQUIT: the server ends at once and takes its own processes with it.
+        command.args(["--pdeathsig", "QUIT"]);
+    }
+    command.arg("--").arg(program).env_remove("LC_ALL").env("LANG", "C").current_dir("/");
     command
 }
 
@@ -220,9 +256,12 @@ fn own(folder: &Path) -> std::io::Result<()> {
     Ok(())
 }
 
-fn write_certificates(folder: &Path) -> std::io::Result<()> {
+fn write_certificates(folder: &Path, host: IpAddr) -> std::io::Result<()> {
     let ca = test_ca("database.keyrealm.local").map_err(std::io::Error::other)?;
-    let leaf = LeafSpec::new("database.keyrealm.local", LeafUsage::Server).and_loopback();
+    let mut leaf = LeafSpec::new("database.keyrealm.local", LeafUsage::Server).and_loopback();
+    if !leaf.ips.contains(&host) {
+        leaf.ips.push(host);
+    }
     let leaf = ca.issue_leaf(&leaf, &SystemClock, &SystemRandom).map_err(std::io::Error::other)?;
     fs::write(folder.join("ca.pem"), ca.trust_bundle_pem())?;
     fs::write(folder.join("cert.pem"), leaf.chain_pem)?;

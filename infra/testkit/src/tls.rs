@@ -11,11 +11,16 @@ use keyrealm_pki::{CaChain, ChainSpec, LeafSpec, LeafUsage, NameConstraints, Nam
 use keyrealm_tls::{Identity, ReloadingIdentity, TrustBundle, client_config, write_private, write_public};
 use tempfile::TempDir;
 
-/// A CA that can vouch for nothing but `keyrealm.local` and loopback, should its key ever get about.
+/// A CA that can vouch for nothing but `keyrealm.local`, loopback and the range of the test bed (RFC 2544), should its key
+/// ever get about.
 pub(crate) fn test_ca(prefix: &str) -> Result<CaChain, PkiError> {
     let constraints = NameConstraints {
         dns: vec!["keyrealm.local".to_owned(), "localhost".to_owned()],
-        ip: vec![(IpAddr::from([127, 0, 0, 0]), 8), (IpAddr::from([0, 0, 0, 0, 0, 0, 0, 1_u16]), 128)],
+        ip: vec![
+            (IpAddr::from([127, 0, 0, 0]), 8),
+            (IpAddr::from([0, 0, 0, 0, 0, 0, 0, 1_u16]), 128),
+            (IpAddr::from([198, 18, 0, 0]), 15),
+        ],
     };
     let style = NameStyle::Fqdn { prefix: prefix.to_owned() };
     CaChain::generate(&ChainSpec { constraints, ..ChainSpec::new(style) }, &SystemClock, &SystemRandom)
