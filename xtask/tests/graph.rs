@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "helpers of tests fail the test")]
 
 use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
 
 use cargo_metadata::{DependencyKind, MetadataCommand, Package};
 
@@ -66,7 +68,7 @@ fn registry_builds_without_a_database() {
 #[test]
 fn one_cryptographic_module_and_one_tls_library() {
     let output = std::process::Command::new(env!("CARGO"))
-        .args(["tree", "--workspace", "--prefix=none", "--format={p}"])
+        .args(["tree", "--workspace", "--all-features", "--target=all", "--prefix=none", "--format={p}"])
         .output()
         .unwrap();
     assert!(output.status.success());
@@ -75,4 +77,39 @@ fn one_cryptographic_module_and_one_tls_library() {
     for banned in BANNED {
         assert!(!tree.lines().any(|line| line.starts_with(&format!("{banned} "))), "{banned} is in the tree");
     }
+}
+
+/// `cargo deny` takes its bans from a file that this test reads, so that the two never name different crates.
+#[test]
+fn deny_toml_bans_the_same_crates() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deny.toml");
+    let deny: toml::Table = fs::read_to_string(path).unwrap().parse().unwrap();
+    let rows = deny["bans"]["deny"].as_array().unwrap();
+    let banned: Vec<&str> = rows.iter().map(|row| row["crate"].as_str().unwrap()).collect();
+    for name in BANNED {
+        assert!(banned.contains(name), "{name} is not banned in deny.toml");
+    }
+    assert_eq!(deny["graph"]["all-features"].as_bool(), Some(true));
+    for source in ["unknown-registry", "unknown-git"] {
+        assert_eq!(deny["sources"][source].as_str(), Some("deny"), "{source}");
+    }
+}
+
+/// What a product's unit tests need of servers and databases, its own `src` has.
+#[test]
+fn tests_that_use_testkit_lie_in_tests() {
+    let mut looked_at = 0;
+    for package in workspace().iter().filter(|package| !TOOLS.contains(&package.name.as_str())) {
+        for file in rust_files(package.manifest_path.parent().unwrap().join("src").as_std_path()) {
+            assert!(!fs::read_to_string(&file).unwrap().contains("keyrealm_testkit"), "{}", file.display());
+            looked_at += 1;
+        }
+    }
+    assert!(looked_at > 100, "{looked_at}");
+}
+
+fn rust_files(folder: &Path) -> Vec<std::path::PathBuf> {
+    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let files = entries.flat_map(|path| if path.is_dir() { rust_files(&path) } else { vec![path] });
+    files.filter(|path| path.extension().is_some_and(|extension| extension == "rs")).collect()
 }

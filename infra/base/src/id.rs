@@ -27,7 +27,7 @@ pub fn new_uuid_v7(clock: &dyn Clock, random: &dyn Random) -> Uuid {
 
 /// A fresh UUIDv4 from the given randomness (RFC 9562, section 5.4).
 #[must_use]
-pub fn new_uuid_v4(random: &dyn Random) -> Uuid {
+fn new_uuid_v4(random: &dyn Random) -> Uuid {
     Builder::from_random_bytes(random.bytes()).into_uuid()
 }
 
@@ -147,8 +147,6 @@ id_v7! {
     RequestId, "request id";
     /// Any other stored object: a user, a client, a session, a token family.
     ObjectId, "id";
-    /// A log-in interaction: the server-side record behind one authorization request.
-    InteractionId, "interaction id";
 }
 
 #[cfg(test)]

@@ -7,10 +7,7 @@ mod random;
 mod timestamp;
 
 pub use clock::{Clock, SharedClock, SystemClock};
-pub use id::{
-    DeploymentId, IdError, InstanceId, InteractionId, KeyId, ObjectId, RequestId, TenantId, VersionId, new_uuid_v4,
-    new_uuid_v7,
-};
+pub use id::{DeploymentId, IdError, InstanceId, KeyId, ObjectId, RequestId, TenantId, VersionId, new_uuid_v7};
 pub use problem::ProblemCode;
 pub use random::{Random, SharedRandom};
 pub use timestamp::{Timestamp, TimestampError};

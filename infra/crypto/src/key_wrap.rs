@@ -5,7 +5,7 @@ use aws_lc_rs::key_wrap::{AES_256, KeyEncryptionKey, KeyWrap};
 use crate::{CryptoError, SecretBytes};
 
 /// Bytes that a wrapped key is longer than the key itself.
-const OVERHEAD: usize = 8;
+pub const WRAP_LEN: usize = 8;
 
 /// A key-encryption key for A256KW.
 pub struct Aes256Kw(SecretBytes);
@@ -29,7 +29,7 @@ impl Aes256Kw {
     /// # Errors
     /// On any other length.
     pub fn wrap(&self, key: &SecretBytes) -> Result<Vec<u8>, CryptoError> {
-        let mut out = vec![0; key.expose().len() + OVERHEAD];
+        let mut out = vec![0; key.expose().len() + WRAP_LEN];
         let length = self.kek()?.wrap(key.expose(), &mut out).map_err(|_| CryptoError::Failed("A256KW"))?.len();
         out.truncate(length);
         Ok(out)

@@ -1,10 +1,46 @@
 //! Secret bytes: zeroized when dropped, without Debug, Display, Serialize or Clone.
 
 use keyrealm_base::Random;
-use zeroize::{Zeroize, Zeroizing};
+use zeroize::Zeroizing;
 
 /// Bytes that must not be printed, copied or left in memory. The capacity is fixed when made, so no copy is left behind
 /// by growth.
+///
+/// ```
+/// let secret = keyrealm_crypto::SecretBytes::copy_of(b"secret");
+/// assert_eq!(secret.expose(), b"secret");
+/// ```
+///
+/// It has no `Debug` and no `Display`, so that no log can show it:
+///
+/// ```compile_fail,E0277
+/// let secret = keyrealm_crypto::SecretBytes::copy_of(b"secret");
+/// println!("{secret:?}");
+/// ```
+///
+/// ```compile_fail,E0277
+/// let secret = keyrealm_crypto::SecretBytes::copy_of(b"secret");
+/// println!("{secret}");
+/// ```
+///
+/// No `Serialize`, so that no answer and no file can hold it by mistake:
+///
+/// ```
+/// fn written<T: serde::Serialize>(_: T) {}
+/// written(keyrealm_crypto::SecretBytes::copy_of(b"no secret").expose());
+/// ```
+///
+/// ```compile_fail,E0277
+/// fn written<T: serde::Serialize>(_: T) {}
+/// written(keyrealm_crypto::SecretBytes::copy_of(b"secret"));
+/// ```
+///
+/// And no `Clone`, so that each copy is one that somebody asked for by name:
+///
+/// ```compile_fail,E0599
+/// let secret = keyrealm_crypto::SecretBytes::copy_of(b"secret");
+/// let copy = secret.clone();
+/// ```
 pub struct SecretBytes(Zeroizing<Vec<u8>>);
 
 impl SecretBytes {
@@ -32,11 +68,5 @@ impl SecretBytes {
     #[must_use]
     pub fn expose(&self) -> &[u8] {
         &self.0
-    }
-}
-
-impl Zeroize for SecretBytes {
-    fn zeroize(&mut self) {
-        self.0.zeroize();
     }
 }

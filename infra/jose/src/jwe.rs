@@ -5,7 +5,7 @@
 
 use keyrealm_base::Random;
 use keyrealm_crypto::aead::{AeadKey, AesGcm, NONCE_LEN, TAG_LEN};
-use keyrealm_crypto::key_wrap::Aes256Kw;
+use keyrealm_crypto::key_wrap::{Aes256Kw, WRAP_LEN};
 use keyrealm_crypto::{CryptoError, SecretBytes, ct_eq, sha256};
 use serde_json::{Map, Value};
 
@@ -31,12 +31,6 @@ pub static A256KW: KeyManagement = KeyManagement { name: "A256KW", counted: fals
 
 /// All key management algorithms.
 pub static KEY_MANAGEMENT: &[&KeyManagement] = &[&DIR, &A256KW];
-
-/// The key management algorithm of this JOSE name.
-#[must_use]
-pub fn key_management(name: &str) -> Option<&'static KeyManagement> {
-    KEY_MANAGEMENT.iter().copied().find(|row| row.name == name)
-}
 
 /// Gives a content key for a new message and finds the one of a received message.
 trait ContentKeys: Send + Sync {
@@ -94,6 +88,10 @@ impl ContentKeys for Wrapped {
     }
 
     fn find(&self, encrypted_key: &[u8]) -> Result<ContentKey<'_>, CryptoError> {
+        // `enc` fixes the length: nothing else is worth the work of unwrapping it.
+        if encrypted_key.len() != CONTENT.key_len() + WRAP_LEN {
+            return Err(CryptoError::Rejected("key"));
+        }
         Ok(ContentKey::Own(AeadKey::new(CONTENT, &self.0.unwrap(encrypted_key)?)?))
     }
 }
@@ -225,5 +223,26 @@ impl<'a> Encrypted<'a> {
     #[must_use]
     pub fn kid(&self) -> &str {
         &self.kid
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use keyrealm_crypto::SystemRandom;
+
+    use super::*;
+
+    /// A key that was wrapped well, but is none of A256GCM, is not even unwrapped.
+    #[test]
+    fn wrapped_keys_of_other_lengths_are_refused_unopened() {
+        let (key, again) = (JweKey::generate(&SystemRandom), |key: &SecretBytes| SecretBytes::copy_of(key.expose()));
+        let (wrap, kek) = (Wrapped::parse(again(&key)).unwrap(), Aes256Kw::new(key).unwrap());
+        for length in [16, 24, 40, 64] {
+            let wrapped = kek.wrap(&SecretBytes::new(vec![7; length])).unwrap();
+            assert_eq!(wrap.find(&wrapped).err(), Some(CryptoError::Rejected("key")), "{length}");
+        }
+        assert_eq!(wrap.find(&[]).err(), Some(CryptoError::Rejected("key")));
+        assert_eq!(wrap.find(&[0; 40]).err(), Some(CryptoError::Rejected("wrapped key")));
+        assert!(wrap.find(&kek.wrap(&SecretBytes::new(vec![7; 32])).unwrap()).is_ok());
     }
 }

@@ -189,7 +189,7 @@ fn usable(jwk: &Map<String, Value>) -> Option<(String, VerifyingKey)> {
     let text = |name: &str| jwk.get(name).and_then(Value::as_str);
     let bytes = |name: &str| text(name).and_then(b64::decode);
     // A private key in a public set is a leak: its tokens are not to be trusted.
-    if ["d", "k", "p"].iter().any(|member| jwk.contains_key(*member)) || text("use").is_some_and(|u| u != "sig") {
+    if ["d", "k", "p"].iter().any(|member| jwk.contains_key(*member)) || !for_verifying(jwk) {
         return None;
     }
     let key = match text("kty")? {
@@ -204,4 +204,13 @@ fn usable(jwk: &Map<String, Value>) -> Option<(String, VerifyingKey)> {
         None => SCHEMES.iter().find_map(|scheme| Some((*scheme, scheme.verifier(&key).ok()?)))?,
     };
     Some((text("kid")?.to_owned(), VerifyingKey { scheme, verifier }))
+}
+
+/// What `use` and `key_ops` say, where they say something (RFC 7517, sections 4.2 and 4.3).
+fn for_verifying(jwk: &Map<String, Value>) -> bool {
+    let usage = jwk.get("use").is_none_or(|usage| usage.as_str() == Some("sig"));
+    let operations = jwk.get("key_ops").is_none_or(|operations| {
+        operations.as_array().is_some_and(|list| list.iter().any(|operation| operation.as_str() == Some("verify")))
+    });
+    usage && operations
 }

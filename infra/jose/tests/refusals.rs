@@ -148,11 +148,16 @@ fn published_sets_are_read_with_care() {
         jwk
     };
     assert_eq!(parse(vec![jwk.clone()]).map(|keys| keys.len()), Ok(1));
+    assert_eq!(parse(vec![changed("key_ops", json!(["verify"]))]).map(|keys| keys.len()), Ok(1));
     assert!(parse(vec![jwk.clone(), jwk.clone()]).is_err(), "one name twice");
     assert!(parse(vec![jwk.clone(); 65]).is_err(), "too many");
     for unusable in [
         changed("d", json!("AA")),
         changed("use", json!("enc")),
+        changed("use", json!(7)),
+        changed("key_ops", json!(["encrypt", "wrapKey"])),
+        changed("key_ops", json!([])),
+        changed("key_ops", json!("verify")),
         changed("kty", json!("oct")),
         changed("alg", json!("RS256")),
         changed("crv", json!("P-384")),

@@ -1,6 +1,6 @@
 //! Values that go into statements and come out of rows: the few types that both databases store alike.
 
-use keyrealm_base::{DeploymentId, InstanceId, InteractionId, KeyId, ObjectId, TenantId, Timestamp, VersionId};
+use keyrealm_base::{DeploymentId, InstanceId, KeyId, ObjectId, TenantId, Timestamp, VersionId};
 
 use crate::StoreError;
 
@@ -42,7 +42,6 @@ into_value! {
     KeyId, value => Self::Text(value.to_string());
     VersionId, value => Self::Text(value.to_string());
     ObjectId, value => Self::Text(value.to_string());
-    InteractionId, value => Self::Text(value.to_string());
     InstanceId, value => Self::Text(value.to_string());
     DeploymentId, value => Self::Text(value.to_string());
 }
@@ -78,7 +77,7 @@ macro_rules! from_text {
     };
 }
 
-from_text!(String, TenantId, KeyId, VersionId, ObjectId, InteractionId, InstanceId, DeploymentId);
+from_text!(String, TenantId, KeyId, VersionId, ObjectId, InstanceId, DeploymentId);
 
 impl FromValue for i64 {
     fn from_value(value: &Value) -> Option<Self> {

@@ -84,3 +84,19 @@ impl Default for TestTls {
         Self::new()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_chain_vouches_for_nothing_outside() {
+        let ca = test_ca("test.keyrealm.local").unwrap();
+        let issue = |spec: LeafSpec| ca.issue_leaf(&spec, &SystemClock, &SystemRandom).is_ok();
+        assert!(issue(LeafSpec::new("a.keyrealm.local", LeafUsage::Server).and_loopback()));
+        assert!(!issue(LeafSpec::new("example.test", LeafUsage::Server)));
+        let elsewhere =
+            LeafSpec { ips: vec!["10.0.0.1".parse().unwrap()], ..LeafSpec::new("localhost", LeafUsage::Server) };
+        assert!(!issue(elsewhere));
+    }
+}

@@ -14,6 +14,8 @@ use crate::SecretBytes;
 const PREFIX: &str = "pbkdf2-sha256";
 const LENGTH: usize = 32;
 const ITERATIONS: NonZeroU32 = NonZeroU32::new(600_000).unwrap();
+/// A stored hash that asks for less was not made here, and whoever gets hold of it guesses that much faster.
+const MIN_ITERATIONS: u32 = ITERATIONS.get();
 /// A stored hash may ask for more work than ours, but not for so much that one log-in stops a thread.
 const MAX_ITERATIONS: u32 = 10_000_000;
 
@@ -27,14 +29,20 @@ pub struct PasswordHash {
 
 /// Why a text is no password hash.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error("not a password hash: expected $pbkdf2-sha256$<iterations up to 10000000>$<32 bytes base64>$<32 bytes base64>")]
+#[error(
+    "not a password hash: expected $pbkdf2-sha256$<iterations, 600000 to 10000000>$<32 bytes base64>$<32 bytes base64>"
+)]
 pub struct PasswordHashError;
 
 impl PasswordHash {
-    /// Hashes a password with a fresh salt. Takes tens of milliseconds of CPU: call it in a [`super::PasswordPool`].
+    /// Hashes a password with a fresh salt. Takes tens of milliseconds of CPU: where requests are served, call
+    /// [`super::PasswordPool::create`] instead.
     #[must_use]
     pub fn create(password: &SecretBytes, random: &dyn Random) -> Self {
-        let salt = random.bytes();
+        Self::salted(random.bytes(), password)
+    }
+
+    pub(super) fn salted(salt: [u8; LENGTH], password: &SecretBytes) -> Self {
         let mut hash = [0; LENGTH];
         derive(PBKDF2_HMAC_SHA256, ITERATIONS, &salt, password.expose(), &mut hash);
         Self { iterations: ITERATIONS, salt, hash }
@@ -71,7 +79,8 @@ impl FromStr for PasswordHash {
             return Err(PasswordHashError);
         };
         let iterations =
-            iterations.parse().ok().filter(|n: &NonZeroU32| n.get() <= MAX_ITERATIONS).ok_or(PasswordHashError)?;
+            iterations.parse().ok().filter(|n: &NonZeroU32| (MIN_ITERATIONS..=MAX_ITERATIONS).contains(&n.get()));
+        let iterations = iterations.ok_or(PasswordHashError)?;
         let decode = |part: &str| {
             STANDARD.decode(part).ok().and_then(|bytes| <[u8; LENGTH]>::try_from(bytes).ok()).ok_or(PasswordHashError)
         };
@@ -110,6 +119,8 @@ mod tests {
             String::new(),
             "$2b$12$abcdefghijklmnopqrstuu".to_owned(),
             good.replace("600000", "0"),
+            good.replace("600000", "599999"),
+            good.replace("600000", "10000001"),
             good.replace("600000", "4000000000"),
             good.replace("sha256", "sha1"),
             format!("{good}$"),
@@ -117,5 +128,6 @@ mod tests {
         ] {
             assert!(bad.parse::<PasswordHash>().is_err(), "{bad}");
         }
+        assert!(good.replace("600000", "10000000").parse::<PasswordHash>().is_ok());
     }
 }

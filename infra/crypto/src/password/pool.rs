@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 
+use keyrealm_base::Random;
 use tokio::sync::oneshot;
 
 use super::PasswordHash;
@@ -11,18 +12,36 @@ use crate::SecretBytes;
 /// Longest password that is hashed, in bytes; more is only work for nothing.
 const MAX_PASSWORD: usize = 1024;
 
-struct Job {
-    hash: PasswordHash,
-    password: SecretBytes,
-    reply: oneshot::Sender<bool>,
+/// Each with where the answer goes.
+enum Job {
+    Verify(PasswordHash, SecretBytes, oneshot::Sender<bool>),
+    Create([u8; 32], SecretBytes, oneshot::Sender<PasswordHash>),
 }
 
-/// Why a password was not checked.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+impl Job {
+    fn run(self) {
+        // Whoever asked may be gone: then the work is saved.
+        match self {
+            Self::Verify(hash, password, reply) if !reply.is_closed() => {
+                let _ = reply.send(hash.matches(&password));
+            }
+            Self::Create(salt, password, reply) if !reply.is_closed() => {
+                let _ = reply.send(PasswordHash::salted(salt, &password));
+            }
+            Self::Verify(..) | Self::Create(..) => {}
+        }
+    }
+}
+
+/// Why a password was not checked or hashed.
+#[derive(Debug, Clone, thiserror::Error, PartialEq, Eq)]
 pub enum PasswordPoolError {
     /// The queue is full: answer 503 with `Retry-After`.
     #[error("too many log-ins are waiting; try again in a few seconds")]
     Busy,
+    /// The password is longer than any that is ever checked.
+    #[error("the password is longer than {MAX_PASSWORD} bytes")]
+    TooLong,
     /// The threads could not be started.
     #[error("cannot start the password threads: {0}")]
     Start(String),
@@ -35,7 +54,7 @@ pub struct PasswordPool {
 }
 
 impl PasswordPool {
-    /// Starts `threads` threads; at most `queue` checks wait.
+    /// Starts `threads` threads; at most `queue` passwords wait.
     ///
     /// # Errors
     /// When the system gives no thread.
@@ -61,7 +80,23 @@ impl PasswordPool {
             return Ok(false);
         }
         let (reply, answer) = oneshot::channel();
-        self.jobs.try_send(Job { hash, password, reply }).map_err(|_| PasswordPoolError::Busy)?;
+        self.ask(Job::Verify(hash, password, reply), answer).await
+    }
+
+    /// Hashes a password with a fresh salt.
+    ///
+    /// # Errors
+    /// [`PasswordPoolError::TooLong`] for a password over 1024 bytes, [`PasswordPoolError::Busy`] when the queue is full.
+    pub async fn create(&self, password: SecretBytes, random: &dyn Random) -> Result<PasswordHash, PasswordPoolError> {
+        if password.expose().len() > MAX_PASSWORD {
+            return Err(PasswordPoolError::TooLong);
+        }
+        let (reply, answer) = oneshot::channel();
+        self.ask(Job::Create(random.bytes(), password, reply), answer).await
+    }
+
+    async fn ask<T>(&self, job: Job, answer: oneshot::Receiver<T>) -> Result<T, PasswordPoolError> {
+        self.jobs.try_send(job).map_err(|_| PasswordPoolError::Busy)?;
         answer.await.map_err(|_| PasswordPoolError::Busy)
     }
 }
@@ -74,10 +109,7 @@ fn work(jobs: &Mutex<mpsc::Receiver<Job>>) {
             Err(_) => return,
         };
         let Ok(job) = job else { return };
-        // Whoever asked may be gone: then the work is saved.
-        if !job.reply.is_closed() {
-            let _ = job.reply.send(job.hash.matches(&job.password));
-        }
+        job.run();
     }
 }
 
@@ -101,5 +133,24 @@ mod tests {
         let answers = set.join_all().await;
         assert!(answers.contains(&Ok(true)) && answers.contains(&Err(PasswordPoolError::Busy)));
         assert!(!answers.contains(&Ok(false)));
+    }
+
+    #[tokio::test]
+    async fn hashes_with_a_salt_of_its_own_and_within_the_same_bounds() {
+        let pool = PasswordPool::start(1, 1).unwrap();
+        let secret = |text: &[u8]| SecretBytes::copy_of(text);
+        let first = pool.create(secret(b"pw"), &SystemRandom).await.ok().unwrap();
+        let second = pool.create(secret(b"pw"), &SystemRandom).await.ok().unwrap();
+        assert!(first != second && first.matches(&secret(b"pw")) && !first.matches(&secret(b"no")));
+        assert!(first.to_string().parse::<PasswordHash>().is_ok());
+        let long = pool.create(SecretBytes::new(vec![b'x'; 1025]), &SystemRandom).await.err();
+        assert_eq!(long, Some(PasswordPoolError::TooLong));
+        let mut set = tokio::task::JoinSet::new();
+        for _ in 0..20 {
+            let pool = pool.clone();
+            set.spawn(async move { pool.create(SecretBytes::copy_of(b"pw"), &SystemRandom).await.err() });
+        }
+        let answers = set.join_all().await;
+        assert!(answers.contains(&None) && answers.contains(&Some(PasswordPoolError::Busy)));
     }
 }

@@ -7,6 +7,7 @@ use crate::{CryptoError, SecretBytes};
 
 const NAME: &str = "EdDSA";
 const CURVE: &str = "Ed25519";
+const PUBLIC_KEY_LEN: usize = 32;
 
 pub(super) const EDDSA: SignatureScheme =
     SignatureScheme { name: NAME, slow: false, generate, parse_private, parse_public };
@@ -32,6 +33,10 @@ fn parse_private(pkcs8: &SecretBytes) -> Result<Box<dyn Signer>, CryptoError> {
 
 fn parse_public(key: &PublicKey) -> Result<Box<dyn Verifier>, CryptoError> {
     let PublicKey::Okp { curve: CURVE, x } = key else { return Err(CryptoError::InvalidKey(NAME)) };
+    // The library would take a SubjectPublicKeyInfo too; RFC 8037, section 2, knows the bare key only.
+    if x.len() != PUBLIC_KEY_LEN {
+        return Err(CryptoError::InvalidKey(NAME));
+    }
     let parsed = ParsedPublicKey::new(&ED25519, x).map_err(|_| CryptoError::InvalidKey(NAME))?;
     Ok(Box::new(Public(parsed)))
 }

@@ -59,3 +59,15 @@ fn rfc8032_test_2() {
     );
     verifier.verify(&[0x72], &signature).unwrap();
 }
+
+/// A public key is its 32 bytes and nothing that holds them (RFC 8410, section 4).
+#[test]
+fn an_ed25519_key_in_der_is_refused() {
+    let x = hex("3d4017c3e843895a92b70aa74d1b7ebc9c982ccf2ec4968cc0cd55f12af4660c");
+    let parse = |x: Vec<u8>| EDDSA.verifier(&PublicKey::Okp { curve: "Ed25519", x }).map(drop);
+    assert_eq!(parse(x.clone()), Ok(()));
+    let der = [hex("302a300506032b6570032100"), x.clone()].concat();
+    for bad in [der, x[..31].to_vec(), [x.as_slice(), &[0]].concat(), Vec::new()] {
+        assert!(parse(bad).is_err());
+    }
+}
