@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use keyrealm_crypto::sha256_hex;
-use keyrealm_pki::certificates;
+use keyrealm_pki::{certificates, to_pem};
 use rustls::RootCertStore;
 use rustls_pki_types::CertificateDer;
 
@@ -34,6 +34,16 @@ impl TrustBundle {
     pub fn from_file(path: &Path) -> Result<Self, TlsError> {
         let pem = std::fs::read(path).map_err(|source| TlsError::File { path: path.to_owned(), source })?;
         Self::parse(path, &pem)
+    }
+
+    /// From certificates in DER, as other libraries hand them on.
+    ///
+    /// # Errors
+    /// As [`TrustBundle::from_pem`].
+    pub fn from_der(certificates: &[Vec<u8>]) -> Result<Self, TlsError> {
+        let certificates: Vec<CertificateDer<'_>> =
+            certificates.iter().map(|der| CertificateDer::from(der.as_slice())).collect();
+        Self::from_pem(to_pem(&certificates).as_bytes())
     }
 
     fn parse(path: &Path, pem: &[u8]) -> Result<Self, TlsError> {
