@@ -37,6 +37,7 @@ pub(crate) fn json(at: &Endpoints) -> Value {
     let mut card = json!({
         "issuer": at.issuer.as_str().trim_end_matches('/'),
         "kms": at.kms.as_str().trim_end_matches('/'),
+        "admin": at.admin.iter().map(|admin| admin.url.as_str().trim_end_matches('/')).collect::<Vec<_>>(),
         "ca_bundle": at.ca,
         "users": at.credentials.users,
         "clients": at.credentials.clients,

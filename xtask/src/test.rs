@@ -30,13 +30,19 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     stage("format", &mut cargo(&["fmt", "--all", "--check"]))?;
     let clippy = ["clippy", "--workspace", "--all-targets", "--quiet", "--", "--deny", "warnings"];
     stage("clippy", &mut cargo(&clippy))?;
+    let cluster =
+        ["clippy", "-p", "demo", "--features", "kubernetes", "--all-targets", "--quiet", "--", "--deny", "warnings"];
+    stage("clippy of the demo for clusters", &mut cargo(&cluster))?;
 
     // Its own processes end with this one; only the folder is taken away here.
     let server = PostgresServer::start().map_err(anyhow::Error::msg)?;
     say(&format!("PostgreSQL listens on 127.0.0.1:{}", server.port));
     let mut tests = cargo(&["test", "--workspace", "--no-fail-fast"]);
     tests.env(SERVER_VARIABLE, &server.folder);
-    let tested = stage("tests", &mut tests);
+    // What differs with the feature; the tests of processes are the same with and without it.
+    let mut cluster =
+        cargo(&["test", "-p", "demo", "--features", "kubernetes", "--lib", "--test", "arguments", "--test", "cluster"]);
+    let tested = stage("tests", &mut tests).and_then(|()| stage("tests of the demo for clusters", &mut cluster));
     // The server may be reading it still.
     let _ = std::fs::remove_dir_all(&server.folder);
     tested?;

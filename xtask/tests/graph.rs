@@ -66,12 +66,13 @@ fn registry_builds_without_a_database() {
 #[test]
 fn one_cryptographic_module_and_one_tls_library() {
     let output = std::process::Command::new(env!("CARGO"))
-        .args(["tree", "--workspace", "--prefix=none", "--format={p}"])
+        .args(["tree", "--workspace", "--features=demo/kubernetes", "--prefix=none", "--format={p}"])
         .output()
         .unwrap();
     assert!(output.status.success());
     let tree = String::from_utf8(output.stdout).unwrap();
     assert!(tree.lines().any(|line| line.starts_with("aws-lc-rs ")), "the tree is read");
+    assert!(tree.lines().any(|line| line.starts_with("kube ")), "the demo's feature is in it");
     for banned in BANNED {
         assert!(!tree.lines().any(|line| line.starts_with(&format!("{banned} "))), "{banned} is in the tree");
     }
