@@ -55,6 +55,10 @@ async fn steps(cli: &Cli, reporter: &mut Reporter, world: &mut World<'_>, began:
         match attempt(cli, reporter, world, step).await {
             Ok(facts) => {
                 passed += 1;
+                // It got there in the end; a later step must not be blamed on it.
+                for complaint in world.at.complaints.take() {
+                    reporter.detail(&complaint);
+                }
                 reporter.passed(at + 1, step, &facts, start.elapsed());
             }
             Err(error) => {

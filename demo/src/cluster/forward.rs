@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use k8s_openapi::api::core::v1::Pod;
 use kube::Client;
 use kube::api::{Api, ListParams, Portforwarder};
-use tokio::io::{DuplexStream, copy_bidirectional};
+use tokio::io::{DuplexStream, copy, split};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::{JoinHandle, JoinSet};
@@ -141,29 +141,54 @@ struct Open {
     stream: DuplexStream,
 }
 
+/// Who ended a connection.
+enum End {
+    Caller,
+    Pod,
+}
+
 impl Open {
-    /// Carries bytes both ways until one side ends.
-    async fn pump(mut self, mut tcp: TcpStream) -> Result<()> {
-        let Some(reported) = self.forwarder.take_error(self.port) else { bail!("the port-forward has no errors") };
+    /// Carries bytes both ways until one side ends. What the caller's end brings with it (a reset, say) is nothing to
+    /// complain of.
+    async fn pump(mut self, tcp: TcpStream) -> Result<()> {
+        let Some(reported) = self.forwarder.take_error(self.port) else { bail!("the port-forward tells no errors") };
         let mut reported = std::pin::pin!(reported);
-        // The caller's own end (a reset, say) is nothing to complain of.
-        let told = tokio::select! {
-            biased;
-            Some(message) = &mut reported => Some(message),
-            _ = copy_bidirectional(&mut tcp, &mut self.stream) => None,
+        let mut report = None;
+        let end = {
+            let (mut from_caller, mut to_caller) = tcp.into_split();
+            let (mut from_pod, mut to_pod) = split(self.stream);
+            let told = async {
+                let message = reported.as_mut().await;
+                let bad = message.is_some();
+                report = Some(message);
+                if !bad {
+                    // Over in good order: its last bytes may still be on their way.
+                    std::future::pending::<()>().await;
+                }
+            };
+            tokio::select! {
+                biased;
+                () = told => End::Pod,
+                _ = copy(&mut from_pod, &mut to_caller) => End::Pod,
+                _ = copy(&mut from_caller, &mut to_pod) => End::Caller,
+            }
         };
-        drop((tcp, self.stream));
-        if let Some(message) = told {
-            self.forwarder.abort();
-            bail!("port {}: {}", self.port, message.trim());
-        }
-        // The report may come after the end of the bytes.
-        let told = tokio::time::timeout(FAREWELL, reported).await.ok().flatten();
-        let ended = tokio::time::timeout(FAREWELL, self.forwarder.join()).await;
-        match (told, ended) {
-            (Some(message), _) => bail!("port {}: {}", self.port, message.trim()),
-            (None, Ok(Err(error))) => Err(error).context("the port-forward broke"),
-            (None, _) => Ok(()),
+        // A report may come after the end of the bytes.
+        let report = match report {
+            Some(report) => Ok(report),
+            None => tokio::time::timeout(FAREWELL, reported).await,
+        };
+        match (report, end) {
+            (Ok(Some(message)), _) => {
+                self.forwarder.abort();
+                bail!("port {}: {}", self.port, message.trim())
+            }
+            (Ok(None), End::Pod) => self.forwarder.join().await.context("the port-forward broke"),
+            (Ok(None), End::Caller) => Ok(()),
+            (Err(_), _) => {
+                self.forwarder.abort();
+                Ok(())
+            }
         }
     }
 }

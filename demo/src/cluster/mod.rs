@@ -83,6 +83,7 @@ async fn services(api: &api::Api, namespace: &str) -> Result<Vec<Service>> {
 fn shell(flags: &AttachFlags, namespace: &str, found: &[(String, Url)]) -> Shell {
     let mut kubectl = "kubectl".to_owned();
     if let Some(file) = &flags.kubeconfig {
+        let file = std::path::absolute(file).unwrap_or_else(|_| file.clone());
         kubectl.push_str(&format!(" --kubeconfig '{}'", file.display()));
     }
     if let Some(context) = &flags.context {
