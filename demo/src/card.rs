@@ -4,27 +4,27 @@ use std::fmt::Write;
 
 use serde_json::{Value, json};
 
-use crate::embedded::Endpoints;
+use crate::endpoints::{Endpoints, Files};
 
 /// The commands, with what each shows.
 pub(crate) fn commands(at: &Endpoints) -> [(&'static str, String); 3] {
-    let ca = at.ca.display();
+    let curl = format!("curl --silent --cacert '{}'{}", at.ca.display(), at.shell.curl);
     let secret = at.credentials.secret("demo-service-client");
     let issuer = at.issuer.as_str().trim_end_matches('/');
     let kms = at.kms.as_str().trim_end_matches('/');
     let web = at.credentials.secret("demo-confidential-client");
     [
-        ("the issuer's metadata", format!("curl --silent --cacert '{ca}' {issuer}/.well-known/openid-configuration")),
+        ("the issuer's metadata", format!("{curl} {issuer}/.well-known/openid-configuration")),
         (
             "an access token",
             format!(
-                "curl --silent --cacert '{ca}' --user 'demo-service-client:{secret}' --data grant_type=client_credentials {issuer}/oauth2/v1/token"
+                "{curl} --user 'demo-service-client:{secret}' --data grant_type=client_credentials {issuer}/oauth2/v1/token"
             ),
         ),
         (
             "the tenant's keys",
             format!(
-                "curl --silent --cacert '{ca}' --header \"Authorization: Bearer $(curl --silent --cacert '{ca}' --user 'demo-confidential-client:{web}' --data grant_type=client_credentials {issuer}/oauth2/v1/token | sed 's/.*\"access_token\":\"\\([^\"]*\\)\".*/\\1/')\" {kms}/api/v1/keys"
+                "{curl} --header \"Authorization: Bearer $({curl} --user 'demo-confidential-client:{web}' --data grant_type=client_credentials {issuer}/oauth2/v1/token | sed 's/.*\"access_token\":\"\\([^\"]*\\)\".*/\\1/')\" {kms}/api/v1/keys"
             ),
         ),
     ]
@@ -34,14 +34,25 @@ pub(crate) fn commands(at: &Endpoints) -> [(&'static str, String); 3] {
 pub(crate) fn json(at: &Endpoints) -> Value {
     let commands: Vec<Value> =
         commands(at).iter().map(|(what, line)| json!({"shows": what, "command": line})).collect();
-    json!({
+    let mut card = json!({
         "issuer": at.issuer.as_str().trim_end_matches('/'),
         "kms": at.kms.as_str().trim_end_matches('/'),
+        "admin": at.admin.iter().map(|admin| admin.url.as_str().trim_end_matches('/')).collect::<Vec<_>>(),
         "ca_bundle": at.ca,
         "users": at.credentials.users,
         "clients": at.credentials.clients,
         "commands": commands,
-    })
+    });
+    if let Some(card) = card.as_object_mut() {
+        match &at.files {
+            Files::Folder(folder) => card.insert("folder".to_owned(), json!(folder)),
+            Files::Credentials(file) => card.insert("credentials_file".to_owned(), json!(file)),
+        };
+        if !at.shell.first.is_empty() {
+            card.insert("run_meanwhile".to_owned(), json!(at.shell.first));
+        }
+    }
+    card
 }
 
 /// The card as text.
@@ -53,7 +64,10 @@ pub(crate) fn text(at: &Endpoints) -> String {
     line(format!("  Identity   {}", at.issuer.as_str().trim_end_matches('/')));
     line(format!("  KMS        {}", at.kms.as_str().trim_end_matches('/')));
     line(format!("  CA bundle  {}", at.ca.display()));
-    line(format!("  Files      {}", at.folder.display()));
+    match &at.files {
+        Files::Folder(folder) => line(format!("  Files      {}", folder.display())),
+        Files::Credentials(file) => line(format!("  Log-ins    {}", file.display())),
+    }
     line(String::new());
     line("  Users".to_owned());
     for user in &at.credentials.users {
@@ -65,6 +79,13 @@ pub(crate) fn text(at: &Endpoints) -> String {
         line(format!("    {:<8} {:<34} {secret}", client.tenant, client.client_id));
     }
     line(String::new());
+    if !at.shell.first.is_empty() {
+        line("  To run meanwhile, each in a terminal of its own (for browsers, too)".to_owned());
+        for command in &at.shell.first {
+            line(format!("    {command}"));
+        }
+        line(String::new());
+    }
     line("  To paste".to_owned());
     for (what, command) in commands(at) {
         line(format!("    # {what}"));

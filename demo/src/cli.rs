@@ -5,13 +5,21 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
-/// Runs Keyrealm on this machine and shows, step by step, what it does.
+use crate::target::{AttachFlags, Target};
+
+/// Runs Keyrealm on this machine, or takes servers that run already, and shows, step by step, what it does.
 #[derive(Debug, Parser)]
 #[command(version)]
 pub struct Cli {
     /// What to show.
     #[command(subcommand)]
     pub command: Command,
+    /// Where the servers are.
+    #[arg(long, global = true, value_enum, default_value_t = Target::Embedded)]
+    pub target: Target,
+    /// Servers that run already.
+    #[command(flatten, next_help_heading = "Servers that run already")]
+    pub attach: AttachFlags,
     /// How to report.
     #[arg(long, short, global = true, value_enum, default_value_t = Output::Human)]
     pub output: Output,
@@ -48,7 +56,8 @@ pub struct Cli {
     /// Keeps the data of a run in which some steps failed, or removes it. Only with `--data-dir`.
     #[arg(long, global = true, value_enum, default_value_t = OnPartial::Keep)]
     pub on_partial: OnPartial,
-    /// Keeps chain, keys, data and passwords in this folder. Without it everything is temporary.
+    /// Keeps chain, keys, data and passwords in this folder. Without it everything is temporary. This and the flags
+    /// below are for --target embedded.
     #[arg(long, global = true, value_name = "FOLDER")]
     pub data_dir: Option<PathBuf>,
     /// Deletes the demo's tenants and makes them anew first. Only with `--data-dir`.
@@ -139,6 +148,7 @@ mod tests {
         assert!(help.contains("[default: 30]") && cli.health_timeout == 30);
         assert!(help.contains("[default: 3]") && cli.retry == 3);
         assert!(help.contains("[default: human]") && cli.output() == Output::Human);
+        assert!(help.contains("[default: embedded]") && cli.target == Target::Embedded);
         assert_eq!(Cli::parse_from(["demo", "all", "--json"]).output(), Output::Json);
         let cli = Cli::parse_from(["demo", "all", "--retry-backoff", "exponential"]);
         assert_eq!([1, 2, 3, 9].map(|n| cli.wait(n).as_secs()), [1, 2, 4, 30]);

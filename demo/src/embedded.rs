@@ -18,34 +18,16 @@ use keyrealm_tls::{
     Identity, IdentityFiles, ReloadingIdentity, TrustBundle, client_config, read_private, write_private, write_public,
 };
 use tempfile::TempDir;
-use url::Url;
 
 use crate::cli::Cli;
-
-/// Where everything is, and who may log in.
-pub(crate) struct Endpoints {
-    /// Identity's issuer.
-    pub(crate) issuer: Url,
-    /// The KMS.
-    pub(crate) kms: Url,
-    /// The admin listeners.
-    pub(crate) admin: [(&'static str, Url); 2],
-    /// The CA bundle.
-    pub(crate) ca: PathBuf,
-    /// The folder.
-    pub(crate) folder: PathBuf,
-    /// Users and clients.
-    pub(crate) credentials: DemoCredentials,
-    /// Trusts the bundle.
-    pub(crate) client: HttpsClient,
-    /// Trusts the bundle and shows a client certificate.
-    pub(crate) operator: HttpsClient,
-}
+use crate::endpoints::{Admin, Complaints, Endpoints, Files, Shell};
 
 /// The running servers.
 pub(crate) struct Embedded {
     /// Where everything is.
     pub(crate) endpoints: Endpoints,
+    /// The folder.
+    pub(crate) folder: PathBuf,
     identity: identity::Running,
     kms: kms::Running,
     database: Arc<Database>,
@@ -119,20 +101,24 @@ impl Embedded {
         let kms = kms::Server::start(config, deps).await.context("cannot start the KMS")?;
 
         let (client, operator) = clients(&folder)?;
-        let admin =
-            [("identity", local(identity_at.admin.port()).parse()?), ("kms", local(kms_at.admin.port()).parse()?)];
+        let admin = |name, port| -> Result<Admin> {
+            let (plain, operator) = (client.clone(), Some(operator.clone()));
+            Ok(Admin { name, url: local(port).parse()?, plain, operator })
+        };
+        let admin = [admin("identity", identity_at.admin.port())?, admin("kms", kms_at.admin.port())?];
         let ca = folder.join("ca.pem");
         let endpoints = Endpoints {
             issuer: issuer.parse()?,
             kms: audience.parse()?,
             admin,
             ca,
-            folder,
+            files: Files::Folder(folder.clone()),
             credentials,
             client,
-            operator,
+            shell: Shell::default(),
+            complaints: Complaints::default(),
         };
-        Ok(Self { endpoints, identity, kms, database, temporary })
+        Ok(Self { endpoints, folder, identity, kms, database, temporary })
     }
 
     /// Stops both; temporary files go.

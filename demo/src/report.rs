@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use crate::cli::{Cli, Output};
 use crate::outcome::{Outcome, StepFailure};
 use crate::steps::Step;
+use crate::target::Target;
 
 const FRAME: Duration = Duration::from_millis(100);
 
@@ -48,12 +49,17 @@ impl Reporter {
         }
     }
 
-    pub(crate) fn starting(&mut self) {
+    pub(crate) fn starting(&mut self, target: Target) {
+        let (place, begin) = match target {
+            Target::Embedded => ("on this machine", "starting the servers"),
+            Target::Urls => ("that run already", "looking for the servers"),
+            Target::Kubernetes => ("in a Kubernetes cluster", "looking for the servers"),
+        };
         if self.output == Output::Human && !self.quiet {
-            self.line(&self.bold("Keyrealm demo: Identity and KMS on this machine"));
+            self.line(&self.bold(&format!("Keyrealm demo: Identity and KMS {place}")));
         }
         self.event("INFO", "starting", json!({"total": self.total}));
-        self.spin("starting the servers");
+        self.spin(begin);
     }
 
     fn spin(&mut self, text: &str) {

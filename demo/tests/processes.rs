@@ -59,6 +59,8 @@ struct World {
     client: HttpsClient,
     kms: Url,
     identity: Url,
+    /// Identity's, then the KMS's.
+    admin: [String; 2],
     files: [PathBuf; 2],
     credentials: PathBuf,
 }
@@ -95,8 +97,10 @@ impl World {
             }),
         );
         let (client, credentials) = (tls.client(), tls.path("credentials.json"));
-        let (kms, identity) = (url(kms).parse().unwrap(), url(identity).parse().unwrap());
-        Self { tls, test, client, kms, identity, files: [kms_file, identity_file], credentials }
+        let (kms_url, identity_url) = (url(kms).parse().unwrap(), url(identity).parse().unwrap());
+        let admin = [url(identity_admin), url(kms_admin)];
+        let (kms, identity) = (kms_url, identity_url);
+        Self { tls, test, client, kms, identity, admin, files: [kms_file, identity_file], credentials }
     }
 
     fn run(&self, product: Product, arguments: &[&str]) -> Output {
@@ -158,6 +162,18 @@ impl World {
         answer.json()["items"].as_array().unwrap().iter().map(|key| key["key_id"].to_string()).collect()
     }
 
+    /// A run of the demo against these two, as JSON.
+    fn demo(&self, more: &[&str]) -> (Option<i32>, Value) {
+        let [identity_admin, kms_admin] = &self.admin;
+        let mut command = Command::new(env!("CARGO_BIN_EXE_demo"));
+        command.args(["all", "--target", "urls", "--json", "--kms-url", self.kms.as_str()]);
+        command.args(["--identity-url", self.identity.as_str(), "--kms-admin-url", kms_admin]);
+        command.args(["--identity-admin-url", identity_admin]).arg("--ca").arg(self.tls.path("ca.pem"));
+        command.arg("--credentials").arg(&self.credentials).args(more).stdin(Stdio::null());
+        let output = command.output().unwrap();
+        (output.status.code(), serde_json::from_slice(&output.stdout).unwrap())
+    }
+
     async fn instances(&self) -> i64 {
         let server = self.test.server();
         let mut connection = server.connect(self.test.name(), "postgres", &server.password).await;
@@ -204,6 +220,39 @@ async fn two_processes_share_a_database() {
     assert_eq!(fresh.len(), 4);
     assert!(fresh.iter().all(|id| !keys.contains(id)), "new tenants have new keys");
     assert!(identity.terminate().success() && kms.terminate().success());
+}
+
+/// The demo's steps, against servers that it did not start: twice, since what the first run made stays.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_demo_attaches_to_running_servers() {
+    let world = World::new().await;
+    let _identity = world.serve(Product::Identity, &["--demo"]).await;
+    let kms = world.serve(Product::Kms, &["--demo"]).await;
+    let (code, first) = world.demo(&[]);
+    assert_eq!(code, Some(0), "{first:#}");
+    assert_eq!(first["passed_steps"], demo::STEPS.len());
+    assert_eq!(first["card"]["credentials_file"], world.credentials.to_str().unwrap());
+    assert!(first["card"]["folder"].is_null() && first["card"]["users"].as_array().unwrap().len() == 4);
+    for command in first["card"]["commands"].as_array().unwrap() {
+        let command = command["command"].as_str().unwrap();
+        let output = Command::new("sh").arg("-c").arg(format!("{command} --fail")).output().unwrap();
+        assert!(output.status.success(), "{command}");
+    }
+
+    // With an operator's certificate the details are read, too.
+    let (certificate, key) = (world.tls.path("cert.pem"), world.tls.path("key.pem"));
+    let operator = ["--client-certificate", certificate.to_str().unwrap(), "--client-key", key.to_str().unwrap()];
+    let (code, second) = world.demo(&operator);
+    assert_eq!(code, Some(0), "{second:#}");
+
+    // Without the KMS: what needs it fails and says what was not reached; the rest passes.
+    drop(kms);
+    let (code, without) = world.demo(&["--health-timeout", "1", "--retry", "0"]);
+    assert_eq!(code, Some(1));
+    let errors = without["errors"].as_array().unwrap();
+    assert!(errors[0]["step"] == "servers.health" && errors[0].to_string().contains("kms"), "{without:#}");
+    assert!(errors.iter().any(|error| error["step"] == "kms.key.create"));
+    assert!(!errors.iter().any(|error| error["phase"] == "identity" && error["step"] == "identity.login"));
 }
 
 #[tokio::test]

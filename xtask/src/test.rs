@@ -34,11 +34,14 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     stage("format", &mut cargo(&["fmt", "--all", "--check"]))?;
     let clippy = ["clippy", "--workspace", "--all-targets", "--all-features", "--quiet", "--", "--deny", "warnings"];
     stage("clippy", &mut cargo(&clippy))?;
+    // The demo as newcomers build it.
+    let plain = ["clippy", "-p", "demo", "--all-targets", "--quiet", "--", "--deny", "warnings"];
+    stage("clippy of the demo without features", &mut cargo(&plain))?;
 
     // Its own processes end with this one; only the folder is taken away here.
     let server = PostgresServer::start().map_err(anyhow::Error::msg)?;
     say(&format!("PostgreSQL listens on {}:{}", server.host, server.port));
-    let mut tests = cargo(&["test", "--workspace", "--no-fail-fast"]);
+    let mut tests = cargo(&["test", "--workspace", "--features", "demo/kubernetes", "--no-fail-fast"]);
     tests.env(SERVER_VARIABLE, &server.folder);
     let tested = stage("tests", &mut tests);
     // The server may be reading it still.

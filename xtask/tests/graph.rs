@@ -74,6 +74,7 @@ fn one_cryptographic_module_and_one_tls_library() {
     assert!(output.status.success());
     let tree = String::from_utf8(output.stdout).unwrap();
     assert!(tree.lines().any(|line| line.starts_with("aws-lc-rs ")), "the tree is read");
+    assert!(tree.lines().any(|line| line.starts_with("kube ")), "the demo's feature is in it");
     for banned in BANNED {
         assert!(!tree.lines().any(|line| line.starts_with(&format!("{banned} "))), "{banned} is in the tree");
     }

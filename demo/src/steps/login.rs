@@ -48,13 +48,21 @@ pub(super) fn authorize(
     Ok(url)
 }
 
-/// Walks through the pages until the browser is sent back to the client; the answer is its query.
-async fn walk(world: &World<'_>, browser: &mut Browser, begin: Url, user: &str) -> Result<Vec<(String, String)>> {
+/// What the browser brought back.
+struct Walked {
+    query: Vec<(String, String)>,
+    /// Whether the user was asked for consent; whoever gave it before is not.
+    consented: bool,
+}
+
+/// Walks through the pages until the browser is sent back to the client.
+async fn walk(world: &World<'_>, browser: &mut Browser, begin: Url, user: &str) -> Result<Walked> {
     let answer = browser.get(&begin).await?;
     let mut at = Browser::location(&begin, &answer)?;
+    let mut consented = false;
     for _ in 0..6 {
         if at.as_str().starts_with(identity::seed::REDIRECT_URI) {
-            return Ok(at.query_pairs().into_owned().collect());
+            return Ok(Walked { query: at.query_pairs().into_owned().collect(), consented });
         }
         let page = browser.get(&at).await?;
         ensure!(page.status == 200, "{} answered {}: {}", at.path(), page.status, title(&page.text()));
@@ -66,6 +74,7 @@ async fn walk(world: &World<'_>, browser: &mut Browser, begin: Url, user: &str) 
             shown.fields.insert("password".to_owned(), world.at.credentials.password(user).to_owned());
         } else {
             shown.fields.insert("action".to_owned(), "approve".to_owned());
+            consented = true;
         }
         let answer = browser.submit(&at, &shown).await?;
         at = Browser::location(&at, &answer)?;
@@ -98,11 +107,14 @@ pub(super) async fn log_in(world: &mut World<'_>) -> Facts {
     wrong.fields.insert("password".to_owned(), "wrong".to_owned());
     let refused = browser.submit(&page_at, &wrong).await?;
     ensure!(refused.status == 401, "a wrong password is answered {}", refused.status);
-    let query = walk(world, &mut browser, url, "demo-admin").await?;
-    world.code = take_code(world, &query, &state)?;
+    let walked = walk(world, &mut browser, url, "demo-admin").await?;
+    world.code = take_code(world, &walked.query, &state)?;
     (world.nonce, world.verifier, world.browser) = (nonce, verifier, browser);
     Ok(vec![
-        "a wrong password is refused, the right one leads to consent".to_owned(),
+        format!(
+            "a wrong password is refused, the right one {}",
+            if walked.consented { "leads to consent" } else { "is enough: consent was given before" }
+        ),
         "state and iss came back as sent".to_owned(),
     ])
 }
@@ -128,8 +140,8 @@ pub(super) async fn user_token(world: &mut World<'_>, client_id: &str, user: &st
     let (state, nonce, verifier) = (secret(), secret(), secret());
     let url = authorize(world, client_id, scope, &verifier, &state, &nonce, "")?;
     let mut browser = Browser::new(world.at.client.clone());
-    let query = walk(world, &mut browser, url, user).await?;
-    let code = take_code(world, &query, &state)?;
+    let walked = walk(world, &mut browser, url, user).await?;
+    let code = take_code(world, &walked.query, &state)?;
     let answer = redeem(world, client_id, &code, &verifier).await?;
     ensure!(answer.status == 200, "the token endpoint answered {}: {}", answer.status, error_of(&answer));
     text(&answer.json(), "access_token")

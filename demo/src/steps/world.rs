@@ -12,7 +12,7 @@ use serde_json::Value;
 use url::Url;
 
 use crate::browser::Browser;
-use crate::embedded::Endpoints;
+use crate::endpoints::Endpoints;
 
 /// The state of a run.
 pub(crate) struct World<'e> {

@@ -8,6 +8,7 @@ mod oauth;
 mod probe;
 mod problem;
 mod problem_docs;
+pub mod raw;
 mod serve;
 mod sockets;
 mod standard;

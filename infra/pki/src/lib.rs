@@ -10,7 +10,7 @@ mod verify;
 pub use chain::{CaChain, Leaf};
 pub use info::{CertificateInfo, chain_sha256};
 pub use names::NameStyle;
-pub use pem::{certificates, private_key};
+pub use pem::{certificates, private_key, to_pem};
 pub use spec::{ChainSpec, CurveAlgorithm, LeafSpec, LeafUsage, NameConstraints};
 pub use verify::{VerifyFor, verify_chain};
 

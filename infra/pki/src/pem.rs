@@ -34,7 +34,9 @@ pub fn private_key(text: &[u8]) -> Result<PrivateKeyDer<'static>, PkiError> {
     }
 }
 
-pub(crate) fn to_pem(certificates: &[CertificateDer<'_>]) -> String {
+/// A PEM text of certificates, in their order.
+#[must_use]
+pub fn to_pem(certificates: &[CertificateDer<'_>]) -> String {
     use base64::Engine;
     let mut text = String::new();
     for certificate in certificates {

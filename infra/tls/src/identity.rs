@@ -33,7 +33,16 @@ impl Identity {
     /// # Errors
     /// When the key does not belong to the certificate, or the chain does not verify against `trust` at `now`.
     pub fn from_pem(chain: &[u8], key: &[u8], trust: &TrustBundle, now: Timestamp) -> Result<Self, TlsError> {
-        Self::parse((Path::new("the certificate"), chain), (Path::new("the key"), key), trust, now)
+        Self::parse((Path::new("the certificate"), chain), (Path::new("the key"), key), Some((trust, now)))
+    }
+
+    /// From PEM texts, to be shown to a server of another realm (the Kubernetes API). Which CA its clients come from is
+    /// known to that server alone, so that the chain cannot be verified here.
+    ///
+    /// # Errors
+    /// When the key does not belong to the certificate.
+    pub fn for_foreign_server(chain: &[u8], key: &[u8]) -> Result<Self, TlsError> {
+        Self::parse((Path::new("the client certificate"), chain), (Path::new("the client key"), key), None)
     }
 
     /// From files.
@@ -43,24 +52,25 @@ impl Identity {
     pub fn from_files(files: &IdentityFiles, trust: &TrustBundle, now: Timestamp) -> Result<Self, TlsError> {
         let key = read_private(&files.key)?;
         let chain = read_public(&files.certificate)?;
-        Self::parse((&files.certificate, &chain), (&files.key, key.expose()), trust, now)
+        Self::parse((&files.certificate, &chain), (&files.key, key.expose()), Some((trust, now)))
     }
 
     fn parse(
         (chain_path, chain): (&Path, &[u8]),
         (key_path, key): (&Path, &[u8]),
-        trust: &TrustBundle,
-        now: Timestamp,
+        verify: Option<(&TrustBundle, Timestamp)>,
     ) -> Result<Self, TlsError> {
         let content = |source: PkiError| TlsError::Content { path: chain_path.to_owned(), source };
         let chain = certificates(chain).map_err(content)?;
         let not_after =
             chain.first().map(CertificateInfo::parse).transpose().map_err(content)?.map(|info| info.not_after);
         let key = private_key(key).map_err(|source| TlsError::Content { path: key_path.to_owned(), source })?;
-        // Either purpose will do here: the peer checks the one that it needs.
-        verify_chain(&chain, trust.certificates(), &VerifyFor::Server(None), now)
-            .or_else(|error| verify_chain(&chain, trust.certificates(), &VerifyFor::Client, now).map_err(|_| error))
-            .map_err(content)?;
+        if let Some((trust, now)) = verify {
+            // Either purpose will do here: the peer checks the one that it needs.
+            verify_chain(&chain, trust.certificates(), &VerifyFor::Server(None), now)
+                .or_else(|error| verify_chain(&chain, trust.certificates(), &VerifyFor::Client, now).map_err(|_| error))
+                .map_err(content)?;
+        }
         let sha256 = chain_sha256(&chain);
         let signing = provider()
             .key_provider

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use keyrealm_base::Timestamp;
 use keyrealm_crypto::sha256_hex;
-use keyrealm_pki::{CertificateInfo, PkiError, certificates};
+use keyrealm_pki::{CertificateInfo, PkiError, certificates, to_pem};
 use rustls::RootCertStore;
 use rustls_pki_types::CertificateDer;
 
@@ -35,6 +35,16 @@ impl TrustBundle {
     /// As [`TrustBundle::from_pem`], and when the file cannot be read or is longer than 1 MiB.
     pub fn from_file(path: &Path, now: Timestamp) -> Result<Self, TlsError> {
         Self::parse(path, &read_public(path)?, now)
+    }
+
+    /// From certificates in DER, as other libraries hand them on.
+    ///
+    /// # Errors
+    /// As [`TrustBundle::from_pem`].
+    pub fn from_der(certificates: &[Vec<u8>], now: Timestamp) -> Result<Self, TlsError> {
+        let certificates: Vec<CertificateDer<'_>> =
+            certificates.iter().map(|der| CertificateDer::from(der.as_slice())).collect();
+        Self::from_pem(to_pem(&certificates).as_bytes(), now)
     }
 
     fn parse(path: &Path, pem: &[u8], now: Timestamp) -> Result<Self, TlsError> {

@@ -346,3 +346,29 @@ fn material_that_does_not_fit_is_refused_by_name() {
     assert!(bundle(&own.cert.pem(), now).unwrap().contains("not a CA certificate"));
     assert!(bundle(&format!("{root}{}", own.cert.pem()), now).is_some(), "each entry is looked at");
 }
+
+/// A server of another realm: its CA comes in DER, and the client's certificate from a CA that only the server knows.
+#[tokio::test]
+async fn a_foreign_server_gets_a_certificate_that_is_not_verified_here() {
+    let (server, clients) = (ca(), ca());
+    let leaf = clients.leaf(LeafUsage::ServerAndClient);
+    let (chain, key) = (leaf.chain_pem.as_bytes(), leaf.key_pem.as_bytes());
+    assert!(Identity::from_pem(chain, key, &server.trust, SystemClock.now()).is_err(), "the rule for our own");
+    let identity = ReloadingIdentity::new(Identity::for_foreign_server(chain, key).unwrap());
+    let bundle: Vec<Vec<u8>> = certificates(server.chain.trust_bundle_pem().as_bytes())
+        .unwrap()
+        .iter()
+        .map(|certificate| certificate.to_vec())
+        .collect();
+    let config = client_config(&TrustBundle::from_der(&bundle, SystemClock.now()).unwrap(), Some(&identity)).unwrap();
+    let required = ClientAuth::Required(&clients.trust);
+    let address = echo(server_config(&server.identity(LeafUsage::ServerAndClient), &required).unwrap()).await;
+    let mut stream = connect(address, "localhost", config).await.unwrap();
+    exchange(&mut stream).await.unwrap();
+    assert!(
+        TrustBundle::from_der(&[b"rubbish".to_vec()], SystemClock.now()).is_err()
+            && TrustBundle::from_der(&[], SystemClock.now()).is_err()
+    );
+    let other = clients.leaf(LeafUsage::ServerAndClient);
+    assert!(matches!(Identity::for_foreign_server(chain, other.key_pem.as_bytes()), Err(TlsError::Mismatch { .. })));
+}

@@ -1,0 +1,42 @@
+use super::*;
+
+/// A kubeconfig whose cluster and user are as given, in a file.
+fn kubeconfig(folder: &tempfile::TempDir, cluster: &str, user: &str) -> AttachFlags {
+    let text = format!(
+        r#"{{"apiVersion": "v1", "kind": "Config", "current-context": "c",
+            "clusters": [{{"name": "k", "cluster": {{{cluster}}}}}], "users": [{{"name": "u", "user": {{{user}}}}}],
+            "contexts": [{{"name": "c", "context": {{"cluster": "k", "user": "u"}}}}]}}"#
+    );
+    let path = folder.path().join("kubeconfig");
+    std::fs::write(&path, text).unwrap();
+    AttachFlags { kubeconfig: Some(path), ..AttachFlags::default() }
+}
+
+async fn complaint(cluster: &str, user: &str) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    format!("{:#}", connect(&kubeconfig(&folder, cluster, user)).await.err().unwrap())
+}
+
+#[tokio::test]
+async fn a_cluster_that_cannot_be_verified_is_refused() {
+    let text = complaint(r#""server": "https://k:6443", "insecure-skip-tls-verify": true"#, "").await;
+    assert!(text.contains("https://k:6443") && text.contains("insecure-skip-tls-verify"), "{text}");
+    let text = complaint(r#""server": "https://k:6443""#, "").await;
+    assert!(text.contains("names no CA"), "{text}");
+    let text = complaint(r#""server": "http://k:8080""#, "").await;
+    assert!(text.contains("no https server"), "{text}");
+    let text = complaint(r#""server": "https://k", "proxy-url": "http://p""#, "").await;
+    assert!(text.contains("proxy-url"), "{text}");
+}
+
+#[tokio::test]
+async fn a_missing_file_or_context_is_named() {
+    let flags = AttachFlags { kubeconfig: Some("/nowhere/kubeconfig".into()), ..AttachFlags::default() };
+    let text = format!("{:#}", connect(&flags).await.err().unwrap());
+    assert!(text.contains("--kubeconfig /nowhere/kubeconfig"), "{text}");
+    let folder = tempfile::tempdir().unwrap();
+    let mut flags = kubeconfig(&folder, r#""server": "https://k""#, "");
+    flags.context = Some("other".to_owned());
+    let text = format!("{:#}", connect(&flags).await.err().unwrap());
+    assert!(text.contains("other"), "{text}");
+}

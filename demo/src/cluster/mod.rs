@@ -1,0 +1,136 @@
+//! Servers in a Kubernetes cluster: their Services and pods are found, and the way to them leads through the API server.
+//! URL, SNI and Host stay what they are everywhere else.
+
+mod api;
+mod forward;
+mod resolve;
+
+use std::net::SocketAddr;
+
+use anyhow::{Context, Result};
+use k8s_openapi::api::core::v1::Service;
+use kube::api::ListParams;
+use url::Url;
+
+use self::forward::Forward;
+use self::resolve::{LABEL, Route, route};
+use crate::attached::{Addresses, AdminAt, Attached, host_port, port_of, with_port};
+use crate::endpoints::{Complaints, Endpoints, Shell};
+use crate::target::AttachFlags;
+
+/// The admin listener's port in the pods, and so in its URL.
+const ADMIN_PORT: u16 = 9090;
+/// Services that are looked at.
+const SERVICES: u32 = 100;
+
+/// The servers, and the forwards to them.
+pub(crate) struct Cluster {
+    /// Where everything is.
+    pub(crate) endpoints: Endpoints,
+    // They close when dropped.
+    _forwards: Vec<Forward>,
+}
+
+impl Cluster {
+    /// Finds the Services and opens the listeners.
+    ///
+    /// # Errors
+    /// When the API server cannot be used, or the Services are not as the URLs say.
+    pub(crate) async fn reach(flags: &AttachFlags) -> Result<Self> {
+        let attached = Attached::read(flags)?;
+        let namespace = flags.namespace.as_deref().context("--namespace is missing")?;
+        let api = api::connect(flags).await?;
+        let services = services(&api, namespace).await?;
+        let complaints = Complaints::default();
+        let mut forwards = Vec::new();
+        let mut listen = async |route: Route| -> Result<SocketAddr> {
+            let forward = Forward::listen(api.client.clone(), route, complaints.clone()).await?;
+            let address = forward.address;
+            forwards.push(forward);
+            Ok(address)
+        };
+        let mut addresses = Addresses::new();
+        let mut admin = Vec::new();
+        let mut found = Vec::new();
+        for (product, url) in [("identity", &attached.identity), ("kms", &attached.kms)] {
+            let route = route(&services, namespace, product, port_of(url))?;
+            addresses.insert(host_port(url), listen(route.clone()).await?);
+            let at = with_port(url, ADMIN_PORT)?;
+            let mapped = Addresses::from([(host_port(&at), listen(route.to_admin()).await?)]);
+            admin.push(AdminAt { url: at, addresses: mapped });
+            found.push((route.service, url.clone()));
+        }
+        let shell = shell(flags, namespace, &found);
+        let (Some(kms), Some(identity)) = (admin.pop(), admin.pop()) else { anyhow::bail!("no admin listeners") };
+        let endpoints = attached.endpoints(addresses, [identity, kms], shell, complaints)?;
+        Ok(Self { endpoints, _forwards: forwards })
+    }
+}
+
+async fn services(api: &api::Api, namespace: &str) -> Result<Vec<Service>> {
+    let what = || format!("cannot list the Services of namespace {namespace} at {}", api.server);
+    let wanted = ListParams::default().labels(&format!("{LABEL} in (kms,identity)")).limit(SERVICES);
+    let services = kube::Api::<Service>::namespaced(api.client.clone(), namespace);
+    let listed = tokio::time::timeout(api::CALL, services.list(&wanted))
+        .await
+        .with_context(|| format!("{}: no answer within {} s", what(), api::CALL.as_secs()))?
+        .with_context(what)?;
+    Ok(listed.items)
+}
+
+/// The lines of kubectl that stand in for these forwards in a shell, and how curl takes them. The first one keeps the
+/// issuer's port, so that a browser, too, gets there where the name leads to this machine.
+fn shell(flags: &AttachFlags, namespace: &str, found: &[(String, Url)]) -> Shell {
+    let mut kubectl = "kubectl".to_owned();
+    if let Some(file) = &flags.kubeconfig {
+        let file = std::path::absolute(file).unwrap_or_else(|_| file.clone());
+        kubectl.push_str(&format!(" --kubeconfig '{}'", file.display()));
+    }
+    if let Some(context) = &flags.context {
+        kubectl.push_str(&format!(" --context '{context}'"));
+    }
+    let mut shell = Shell::default();
+    let mut taken = Vec::new();
+    for (service, url) in found {
+        let port = port_of(url);
+        let mut local = port;
+        // Low ports are for root alone.
+        while local < 1024 || taken.contains(&local) {
+            local = local.wrapping_add(8000);
+        }
+        taken.push(local);
+        shell.first.push(format!("{kubectl} --namespace {namespace} port-forward service/{service} {local}:{port}"));
+        shell.curl.push_str(&format!(" --connect-to {}:127.0.0.1:{local}", host_port(url)));
+    }
+    shell
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_cards_lines_keep_ports_where_they_can() {
+        let found = |urls: [&str; 2]| {
+            ["identity", "kms"]
+                .map(str::to_owned)
+                .into_iter()
+                .zip(urls.map(|url| url.parse().unwrap()))
+                .collect::<Vec<_>>()
+        };
+        let flags = AttachFlags { context: Some("bed".to_owned()), ..AttachFlags::default() };
+        let lines = shell(&flags, "demo", &found(["https://id.localhost:8082", "https://kms.localhost:8080"]));
+        assert_eq!(
+            lines.first,
+            [
+                "kubectl --context 'bed' --namespace demo port-forward service/identity 8082:8082",
+                "kubectl --context 'bed' --namespace demo port-forward service/kms 8080:8080",
+            ]
+        );
+        let lines = shell(&AttachFlags::default(), "demo", &found(["https://id.example", "https://kms.example"]));
+        assert_eq!(
+            lines.curl,
+            " --connect-to id.example:443:127.0.0.1:8443 --connect-to kms.example:443:127.0.0.1:16443"
+        );
+    }
+}

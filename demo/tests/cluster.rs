@@ -1,0 +1,174 @@
+//! The demo against "a cluster": a small API server of this test whose pods are the servers of another demo. What a real
+//! API server and kubelet do is proved on the bed; here are the ways that go wrong.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "helpers of tests fail the test")]
+
+mod api_server;
+
+use std::collections::HashMap;
+use std::io::{BufRead, BufReader};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+
+use keyrealm_testkit::TestTls;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use url::Url;
+
+use self::api_server::State;
+
+/// The servers of a demo that keeps running.
+struct Servers {
+    child: Child,
+    folder: TempDir,
+    card: Value,
+}
+
+impl Servers {
+    fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_demo"));
+        command.args(["all", "--keep", "--output", "structured", "--kms-port", "0", "--identity-port", "0"]);
+        command.arg("--data-dir").arg(folder.path()).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut child = command.spawn().unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let last = lines.find_map(|line| {
+            let line: Value = serde_json::from_str(&line.unwrap()).unwrap();
+            (line["body"] == "SUCCESS").then_some(line)
+        });
+        Self { child, folder, card: last.unwrap()["attributes"]["card"].clone() }
+    }
+
+    fn url(&self, server: &str) -> Url {
+        self.card[server].as_str().unwrap().parse().unwrap()
+    }
+
+    /// The ports of Identity's and the KMS's admin listeners.
+    fn admin(&self) -> [u16; 2] {
+        [0, 1].map(|at| self.card["admin"][at].as_str().unwrap().parse::<Url>().unwrap().port().unwrap())
+    }
+}
+
+impl Drop for Servers {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn service(name: &str, port: u16) -> Value {
+    let labels = json!({"app.kubernetes.io/name": name});
+    json!({"metadata": {"name": format!("demo-{name}"), "labels": labels},
+        "spec": {"selector": labels, "ports": [{"port": port, "targetPort": "public"}]}})
+}
+
+/// `<product>-<letter>`.
+fn pod(name: &str, ready: bool) -> Value {
+    let labels = json!({"app.kubernetes.io/name": name.split('-').next()});
+    let ports = json!([{"name": "public", "containerPort": 7000}, {"name": "admin", "containerPort": 7001}]);
+    let (status, reason) = if ready { ("True", Value::Null) } else { ("False", json!("ContainersNotReady")) };
+    json!({"metadata": {"name": name, "labels": labels}, "spec": {"containers": [{"name": "c", "ports": ports}]},
+        "status": {"phase": "Running", "conditions": [{"type": "Ready", "status": status, "reason": reason}]}})
+}
+
+/// A run of the demo against the cluster.
+struct Run {
+    tls: TestTls,
+    servers: Servers,
+    kubeconfig: PathBuf,
+    state: Arc<State>,
+}
+
+impl Run {
+    /// The pods: each product's, with whether they are ready; the ports behind them are alive in `alive` alone.
+    async fn new(pods: &[(&str, bool)], alive: &[&str]) -> Self {
+        let (tls, servers) = (TestTls::new(), Servers::start());
+        let (identity, kms) = (servers.url("issuer").port().unwrap(), servers.url("kms").port().unwrap());
+        let mut ports = HashMap::new();
+        for (name, _) in pods {
+            let [identity_admin, kms_admin] = servers.admin();
+            let behind = if name.starts_with("kms") { [kms, kms_admin] } else { [identity, identity_admin] };
+            for (port, behind) in [7000, 7001].into_iter().zip(behind) {
+                ports.insert(((*name).to_owned(), port), alive.contains(name).then_some(behind));
+            }
+        }
+        let items = pods.iter().map(|(name, ready)| pod(name, *ready));
+        let lists = HashMap::from([
+            ("/api/v1/namespaces/demo/services".to_owned(), vec![service("identity", identity), service("kms", kms)]),
+            ("/api/v1/namespaces/demo/pods".to_owned(), items.collect()),
+        ]);
+        let state = Arc::new(State { lists, ports, ..State::default() });
+        let kubeconfig = api_server::start(&tls, Arc::clone(&state)).await;
+        let kubeconfig = tls.private_file("kubeconfig", kubeconfig.to_string().as_bytes());
+        Self { tls, servers, kubeconfig, state }
+    }
+
+    async fn demo(&self, more: &[&str]) -> (Option<i32>, Value) {
+        let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_demo"));
+        command.args(["all", "--target", "kubernetes", "--json", "--kms-url", self.servers.url("kms").as_str()]);
+        command.args(["--identity-url", self.servers.url("issuer").as_str()]);
+        command.arg("--kubeconfig").arg(&self.kubeconfig).arg("--ca").arg(self.servers.folder.path().join("ca.pem"));
+        command.arg("--credentials").arg(self.servers.folder.path().join("credentials.json"));
+        let output = command.args(more).stdin(Stdio::null()).output().await.unwrap();
+        (output.status.code(), serde_json::from_slice(&output.stdout).unwrap())
+    }
+}
+
+fn steps(document: &Value) -> Vec<&str> {
+    document["errors"].as_array().unwrap().iter().map(|error| error["step"].as_str().unwrap()).collect()
+}
+
+/// A pod that does not take the port is left for the next one, and one that is not ready is not asked.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_step_passes_through_port_forwards() {
+    let pods = [("identity-a", true), ("identity-b", false), ("kms-a", true), ("kms-b", true)];
+    let run = Run::new(&pods, &["identity-a", "identity-b", "kms-b"]).await;
+    let (code, document) = run.demo(&["--namespace", "demo"]).await;
+    assert_eq!(code, Some(0), "{document:#}");
+    assert_eq!(document["passed_steps"], demo::STEPS.len());
+    let opened = run.state.opened.lock().unwrap().clone();
+    for (pod, used) in [("identity-a", true), ("identity-b", false), ("kms-a", true), ("kms-b", true)] {
+        assert_eq!(opened.iter().any(|name| name == pod), used, "{pod} in {opened:?}");
+    }
+    // The card tells a shell the same way.
+    let card = &document["card"];
+    let meanwhile = card["run_meanwhile"][0].as_str().unwrap();
+    assert!(meanwhile.contains("--namespace demo port-forward service/demo-identity"), "{meanwhile}");
+    let command = card["commands"][0]["command"].as_str().unwrap();
+    assert!(command.contains("--connect-to localhost:"), "{command}");
+}
+
+/// What the forward says is said with the step that it broke.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_breaks_a_forward_is_told_with_the_step() {
+    let run = Run::new(&[("identity-a", true), ("kms-a", true), ("kms-b", false)], &["identity-a"]).await;
+    let quick = ["--namespace", "demo", "--health-timeout", "1", "--retry", "0"];
+    let (code, document) = run.demo(&quick).await;
+    assert_eq!(code, Some(1));
+    let failed = steps(&document);
+    assert!(failed.contains(&"servers.health") && failed.contains(&"kms.entities"), "{failed:?}");
+    assert!(!failed.contains(&"identity.token.exchange"), "{document:#}");
+    let health = document["errors"][0]["cause"].to_string();
+    assert!(health.contains("Service demo-kms") && health.contains("kms-a: port 7001"), "{health}");
+    assert!(health.contains("connection refused"), "{health}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_product_without_ready_pods_or_service_is_told() {
+    let run = Run::new(&[("identity-a", true), ("kms-a", false)], &["identity-a"]).await;
+    let (code, document) = run.demo(&["--namespace", "demo", "--health-timeout", "1", "--retry", "0"]).await;
+    assert_eq!(code, Some(1));
+    let health = document["errors"][0]["cause"].to_string();
+    assert!(
+        health.contains("no pod of Service demo/demo-kms is ready: kms-a is Running (ContainersNotReady)"),
+        "{health}"
+    );
+
+    // This user may do nothing in the other namespace: refused before the first step.
+    let (code, document) = run.demo(&["--namespace", "other"]).await;
+    assert_eq!(code, Some(2));
+    let told = document["errors"][0].to_string();
+    assert!(told.contains("cannot list the Services of namespace other at https://localhost:"), "{told}");
+    assert!(told.contains("cannot do this"), "{told}");
+    drop(run.tls);
+}
