@@ -50,7 +50,7 @@ pub(crate) async fn serve(path: &Path) -> Result<()> {
     revocations.replace([], clock.now());
     let issuers = vec![TrustedIssuer { issuer: settings.issuer, keys }];
     let verifier = Arc::new(BearerVerifier::new(issuers, settings.audience, revocations, Arc::clone(&clock)));
-    let (api, _) = ProtectedRouter::new(verifier).route(Scope::Sign, routes!(empty)).into_inner().split_for_parts();
+    let api = ProtectedRouter::new(verifier).route(Scope::Sign, routes!(empty)).finish(());
     let health = Health::default();
     health.set("benchmark", Check::Ok);
     let shell = Standard { clock, randomness: Arc::new(SystemRandom), timeout: Duration::from_secs(30) };

@@ -46,6 +46,6 @@ pub(crate) fn print(results: &[Measured]) {
         };
         let verdict = if result.is_met() { "met   " } else { "MISSED" };
         let (name, value, unit) = (result.name, result.value, result.unit);
-        println!("{verdict} {name:<50} {value:>9.2} {unit:<3} (target {word} {bound} {unit}) {}", result.detail);
+        println!("{verdict} {name:<56} {value:>9.2} {unit:<3} (target {word} {bound} {unit}) {}", result.detail);
     }
 }

@@ -155,7 +155,7 @@ impl World {
 
     /// An operation of a new key.
     pub(crate) async fn operation(&self, algorithm: &str, operation: &str, body: &Value) -> Result<Call> {
-        let name = format!("bench-{operation}");
+        let name = format!("bench-{operation}-{}", algorithm.replace('/', "-"));
         let create = self.call(self.kms_port, "/api/v1/keys", &json!({"name": name, "algorithm": algorithm}))?;
         let key = create.send(&self.tls.client()).await?.json();
         let id = key.get("key_id").and_then(Value::as_str).context("no key_id")?.to_owned();

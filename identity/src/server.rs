@@ -8,7 +8,7 @@ use keyrealm_barrier::{Barrier, BarrierError, UnsealKey, UnsealKeyError};
 use keyrealm_base::{SharedClock, SharedRandom};
 use keyrealm_config::ConfigError;
 use keyrealm_crypto::password::{PasswordHash, PasswordPool, PasswordPoolError};
-use keyrealm_http::{Addresses, Check, Health, Limits, Routers, Serving, Sockets, Standard};
+use keyrealm_http::{Addresses, Api, Check, Health, Limits, Routers, Serving, Sockets, Standard};
 use keyrealm_registry::{Condition, Presence, Registrar, RegistryError, Vitals};
 use keyrealm_store::{Database, Product, Space, StoreError};
 use keyrealm_tls::{IdentityFiles, ReloadingIdentity, TlsError, TrustBundle, Watch, read_private};
@@ -153,7 +153,8 @@ impl Server {
         let (api, _) = endpoints::router().split_for_parts();
         let api = api.with_state(app);
         let shell = Standard { clock: Arc::clone(&clock), randomness: Arc::clone(&random), timeout: REQUEST_TIMEOUT };
-        let routers = Routers::new(api, openapi::openapi(), health.clone(), shell);
+        #[allow(clippy::disallowed_methods, reason = "OAuth's endpoints check their callers themselves")]
+        let routers = Routers::new(Api::open(api), openapi::openapi(), health.clone(), shell);
         let serving = sockets.serve(&identity, &trust, routers, Limits::default())?;
         let vitals = {
             let (health, bundle) = (health.clone(), trust.sha256().to_owned());

@@ -87,10 +87,9 @@ impl Config {
                 wrong.push(text.to_owned());
             }
         };
-        let https = |text: &str| Url::parse(text).is_ok_and(|url| url.scheme() == "https" && url.path() == "/");
         need(
-            https(&self.server.public_url) && !self.server.public_url.ends_with('/'),
-            "server.public_url: must be https://host[:port] without a path; it is the audience of access tokens",
+            is_origin(&self.server.public_url),
+            "server.public_url: must be https://host[:port] and nothing behind it; it is the audience of access tokens",
         );
         let files = [
             (&self.tls.certificate, "tls.certificate: give the file of the certificate chain (PEM)"),
@@ -105,18 +104,75 @@ impl Config {
             !self.auth.issuers.is_empty(),
             "auth.issuers: give at least one issuer; without one nobody could be let in",
         );
-        for issuer in &self.auth.issuers {
+        for (at, issuer) in self.auth.issuers.iter().enumerate() {
+            let twice = self.auth.issuers.iter().take(at).any(|earlier| earlier.issuer == issuer.issuer);
+            need(!twice, "auth.issuers[].issuer: the same issuer stands there twice; take one of them out");
             need(issuer.jwks_url.scheme() == "https", "auth.issuers[].jwks_url: must be an https URL");
             need(!issuer.issuer.is_empty(), "auth.issuers[].issuer: must not be empty");
         }
+        let Server { public, mtls, admin, .. } = &self.server;
+        for (key, listener) in
+            [("server.public.address", public), ("server.mtls.address", mtls), ("server.admin.address", admin)]
+        {
+            wrong.extend(listener.problem(key));
+        }
+        wrong.extend(keyrealm_telemetry::check_level(&self.telemetry.level).err().map(|error| error.to_string()));
         wrong.extend(self.database.problems());
         if wrong.is_empty() { Ok(()) } else { Err(ConfigError::Invalid(wrong)) }
     }
 }
 
+/// `https://host[:port]` without anything else.
+fn is_origin(text: &str) -> bool {
+    let plain =
+        |url: &Url| url.path() == "/" && url.query().is_none() && url.fragment().is_none() && url.username().is_empty();
+    Url::parse(text).is_ok_and(|url| url.scheme() == "https" && plain(&url)) && !text.ends_with('/')
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn complaints(change: impl FnOnce(&mut Config)) -> String {
+        let mut config = Config::default();
+        config.server.public_url = "https://kms.test".to_owned();
+        let file = PathBuf::from("file");
+        config.tls = Tls { certificate: file.clone(), key: file.clone(), ca: file.clone() };
+        config.database.folder = file.clone();
+        config.barrier.unseal_key_file = file;
+        config.auth.issuers = vec![issuer("https://id.test")];
+        config.check().unwrap();
+        change(&mut config);
+        config.check().unwrap_err().to_string()
+    }
+
+    fn issuer(name: &str) -> Issuer {
+        Issuer { issuer: name.to_owned(), jwks_url: "https://id.test/jwks".parse().unwrap() }
+    }
+
+    #[test]
+    fn what_would_fail_at_the_start_is_told_before() {
+        let twice = complaints(|config| config.auth.issuers.push(issuer("https://id.test")));
+        assert!(twice.contains("twice"), "{twice}");
+        let level = complaints(|config| config.telemetry.level = "kms=loud".to_owned());
+        assert!(level.contains("telemetry.level") && level.contains("kms=loud"), "{level}");
+        for listener in ["public", "mtls", "admin"] {
+            let text = complaints(|config| {
+                let server = &mut config.server;
+                let listener = match listener {
+                    "public" => &mut server.public,
+                    "mtls" => &mut server.mtls,
+                    _ => &mut server.admin,
+                };
+                listener.address = "nowhere".to_owned();
+            });
+            assert!(text.contains(&format!("server.{listener}.address")), "{text}");
+        }
+        for bad in ["http://a", "https://a/", "https://a/b", "https://a?b", "https://a#b", "https://c@a", "a", ""] {
+            let text = complaints(|config| config.server.public_url = bad.to_owned());
+            assert!(text.contains("server.public_url"), "{bad}: {text}");
+        }
+    }
 
     /// Without an issuer the server does not start (KMS-03), and every mistake is told at once.
     #[test]

@@ -36,8 +36,10 @@ pub(crate) enum KmsError {
     Decrypt,
     #[error("the signature does not verify")]
     Verify,
-    #[error("the tenant is not known or disabled")]
+    #[error("the tenant is not known")]
     UnknownTenant,
+    #[error("the tenant is disabled")]
+    TenantDisabled,
     #[error("{0}")]
     Integrity(String),
     #[error("too much slow work is waiting")]
@@ -69,6 +71,16 @@ impl From<RecordError> for KmsError {
 }
 
 impl KmsError {
+    /// Whether the same call may succeed a moment later without anybody's doing.
+    pub(crate) fn is_passing(&self) -> bool {
+        match self {
+            Self::Busy | Self::UnknownTenant | Self::TenantDisabled => true,
+            Self::Store(error) | Self::Barrier(BarrierError::Store(error)) => error.is_passing(),
+            Self::Shared(inner) => inner.is_passing(),
+            _ => false,
+        }
+    }
+
     fn problem(&self) -> Problem {
         match self {
             Self::NotFound => Problem::new(ProblemCode::NotFound, "there is no such key"),
@@ -90,9 +102,18 @@ impl KmsError {
                 ProblemCode::LimitReached,
                 "this version has encrypted as often as its algorithm allows; rotate the key",
             ),
-            Self::Decrypt => ProblemCode::DecryptionFailed.into(),
-            Self::Verify => ProblemCode::SignatureInvalid.into(),
-            Self::UnknownTenant => ProblemCode::NoTenant.into(),
+            Self::Decrypt => Problem::from(ProblemCode::DecryptionFailed).help(
+                "Give the ciphertext as encrypt returned it, with the same `context`, to the key that made it. The server \
+                 does not say which of them is wrong.",
+            ),
+            Self::Verify => Problem::from(ProblemCode::SignatureInvalid).help(
+                "Give the signature as sign returned it, with the same `context`, to the key that made it. The server does \
+                 not say which of them is wrong.",
+            ),
+            Self::UnknownTenant => Problem::new(ProblemCode::NoTenant, "the token's `tenant_id` is no tenant of this realm"),
+            Self::TenantDisabled => Problem::new(ProblemCode::TenantUnavailable, "the tenant is disabled")
+                .help("Ask whoever runs this realm to enable the tenant; trying again does not help before that.")
+                .header(RETRY_AFTER, "60"),
             Self::Integrity(_) => ProblemCode::IntegrityError.into(),
             Self::Store(StoreError::Stale) => Problem::from(ProblemCode::StaleKeys).header(RETRY_AFTER, "1"),
             Self::Store(StoreError::NotPrepared { .. }) => {

@@ -3,6 +3,7 @@
 mod config;
 mod domain;
 mod error;
+mod freshness;
 mod openapi;
 mod operate;
 mod reconcile;
@@ -11,8 +12,10 @@ mod seal;
 pub mod seed;
 mod server;
 mod service;
+mod slow;
 mod snapshot;
 mod storage;
+mod tasks;
 mod usage;
 
 pub use config::{Auth, Barrier, Config, Issuer, Server as ServerConfig};

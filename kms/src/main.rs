@@ -4,10 +4,10 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use clap::{Parser, Subcommand};
 use keyrealm_base::{Clock, SharedClock, SharedRandom, SystemClock};
-use keyrealm_config::{LogFormat, Sources, load};
+use keyrealm_config::{LogFormat, Setting, Sources, environment, load};
 use keyrealm_crypto::SystemRandom;
 use keyrealm_http::client::ClientOptions;
 use keyrealm_http::{Sockets, probe};
@@ -25,6 +25,9 @@ struct Cli {
     /// A configuration file; may be given more than once, the later over the earlier.
     #[arg(long, global = true)]
     config: Vec<PathBuf>,
+    /// A setting, over files and environment; may be given more than once.
+    #[arg(long, global = true, value_name = "KEY=VALUE")]
+    set: Vec<Setting>,
     #[command(subcommand)]
     command: Command,
 }
@@ -76,8 +79,8 @@ async fn run(cli: Cli) -> Result<()> {
         answer(&kms::openapi());
         return Ok(());
     }
-    let sources =
-        Sources { product: "kms", files: &cli.config, environment: std::env::vars().collect(), flags: Vec::new() };
+    let environment = environment("kms")?;
+    let sources = Sources { product: "kms", files: &cli.config, environment, flags: cli.set };
     let config: Config = load(&sources)?;
     match cli.command {
         Command::Serve { demo, reset_demo } => serve(config, demo, reset_demo).await,
@@ -112,15 +115,19 @@ async fn serve(config: Config, demo: bool, reset_demo: bool) -> Result<()> {
     let listen = &config.server;
     let sockets = Sockets::bind(&listen.public.address, &listen.mtls.address, &listen.admin.address).await?;
     let deps = Deps { database: Arc::clone(&database), clock, random, sockets, client: ClientOptions::default() };
-    let running = Server::start(config, deps).await?;
+    let mut running = Server::start(config, deps).await?;
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = tokio::signal::ctrl_c() => {}
-    }
+    let failed = tokio::select! {
+        _ = terminate.recv() => None,
+        _ = tokio::signal::ctrl_c() => None,
+        failed = running.failed() => Some(failed),
+    };
     running.shutdown().await;
     database.close().await;
-    Ok(())
+    match failed {
+        Some(failed) => bail!("{failed}; without it the server cannot go on"),
+        None => Ok(()),
+    }
 }
 
 async fn live(config: &Config, path: &str) -> Result<()> {

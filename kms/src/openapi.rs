@@ -30,7 +30,7 @@ pub fn openapi() -> String {
     let revocations = Arc::new(RevocationList::new(Duration::ZERO));
     let verifier = BearerVerifier::new(Vec::new(), String::new(), revocations, Arc::new(SystemClock));
     let mut document = Base::openapi();
-    document.merge(routes::router(Arc::new(verifier)).into_openapi());
+    document.merge(routes::router(Arc::new(verifier)).document());
     let bearer = HttpBuilder::new()
         .scheme(HttpAuthScheme::Bearer)
         .bearer_format("JWT")

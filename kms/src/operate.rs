@@ -10,11 +10,12 @@ use keyrealm_jose::{b64, jws};
 use keyrealm_store::{Product, TenantAccess};
 use serde_json::{Map, Value};
 
-use crate::domain::algorithm::Material;
+use crate::domain::algorithm::{Algorithm, Material};
 use crate::domain::key::{Operation, check_context};
 use crate::error::KmsError;
 use crate::service::KeyService;
 use crate::snapshot::{Snapshot, Snapshots, Version};
+use crate::storage::keys::Filter;
 use crate::storage::usage;
 use crate::usage::Take;
 
@@ -127,9 +128,12 @@ impl Operations {
 
     /// The public halves of all signing keys, every version under its id.
     pub(crate) async fn jwks(&self, tenant: TenantId) -> Result<JwkSet, KmsError> {
+        self.service.database.check_fresh()?;
+        let algorithms = Algorithm::signing().map(str::to_owned).collect();
+        let filter = Filter { algorithms, size: u32::MAX, ..Filter::default() };
         let mut set = JwkSet::default();
-        for id in self.service.key_ids(tenant).await? {
-            let snapshot = self.snapshots.get(&self.service, tenant, id).await?;
+        for key in self.service.keys(tenant, &filter).await?.0 {
+            let snapshot = self.snapshots.get(&self.service, tenant, key.id).await?;
             for version in &snapshot.versions {
                 if let Material::Signature { scheme, signer, .. } = &version.material {
                     set.keys.push(PublicJwk::new(version.id.to_string(), scheme, signer.public_key()));
@@ -141,6 +145,7 @@ impl Operations {
 
     async fn usable(&self, tenant: TenantId, id: KeyId, context: Option<&str>) -> Result<Arc<Snapshot>, KmsError> {
         self.service.database.check_fresh()?;
+        self.service.check_tenant(tenant)?;
         check_context(context).map_err(|reason| KmsError::Field { field: "context", reason })?;
         let snapshot = self.snapshots.get(&self.service, tenant, id).await?;
         if snapshot.key.state.allows(Operation::Use) { Ok(snapshot) } else { Err(KmsError::State(snapshot.key.state)) }
@@ -154,6 +159,7 @@ impl Operations {
                 Take::RunningLow => {
                     let (operations, usage, id) = (Arc::clone(self), Arc::clone(&version.usage), version.id);
                     tokio::spawn(async move {
+                        let _one_at_a_time = usage.reservation().await;
                         if let Err(error) = operations.reserve(tenant, id, &usage).await {
                             usage.give_up();
                             tracing::warn!(%error, version = %id, "cannot reserve uses ahead");
@@ -161,10 +167,16 @@ impl Operations {
                     });
                     return Ok(());
                 }
-                Take::Exhausted => Box::pin(self.reserve(tenant, version.id, &version.usage)).await?,
+                Take::Exhausted => Box::pin(self.reserve_once(tenant, version)).await?,
                 Take::UsedUp => return Err(KmsError::UsedUp),
             }
         }
+    }
+
+    /// For all who found the block at its end: the first one reserves, the others find more when they look again.
+    async fn reserve_once(&self, tenant: TenantId, version: &Version) -> Result<(), KmsError> {
+        let _one_at_a_time = version.usage.reservation().await;
+        if version.usage.is_exhausted() { self.reserve(tenant, version.id, &version.usage).await } else { Ok(()) }
     }
 
     async fn reserve(

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use keyrealm_auth::{BearerVerifier, JwksCache, JwksTimes, RevocationList, TrustedIssuer, follow_revocations};
+use keyrealm_auth::{
+    BearerVerifier, IssuersState, JwksCache, JwksTimes, RevocationList, TrustedIssuer, follow_revocations,
+};
 use keyrealm_barrier::{Barrier, BarrierError, UnsealKey, UnsealKeyError};
 use keyrealm_base::{SharedClock, SharedRandom};
 use keyrealm_config::ConfigError;
@@ -12,13 +14,14 @@ use keyrealm_http::{Addresses, Check, Health, Limits, Routers, Serving, Sockets,
 use keyrealm_registry::{Condition, Presence, Registrar, RegistryError, Vitals};
 use keyrealm_store::{Database, Product, Space, StoreError};
 use keyrealm_tls::{IdentityFiles, ReloadingIdentity, TlsError, TrustBundle, Watch, client_config, read_private};
-use tokio::task::JoinSet;
 
 use crate::config::Config;
 use crate::operate::Operations;
+use crate::reconcile::Reconciler;
 use crate::service::KeyService;
 use crate::snapshot::Snapshots;
-use crate::{openapi, reconcile, routes, storage};
+use crate::tasks::Tasks;
+use crate::{openapi, routes, storage};
 
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 const GRACE: Duration = Duration::from_secs(5);
@@ -77,7 +80,7 @@ pub struct Running {
     presence: Arc<Presence>,
     health: Health,
     serving: Serving,
-    tasks: JoinSet<()>,
+    tasks: Tasks,
     _watch: Watch,
 }
 
@@ -111,17 +114,19 @@ impl Server {
         let service =
             Arc::new(KeyService::new(Arc::clone(&database), barrier, Arc::clone(&clock), Arc::clone(&random)));
         let snapshots = Arc::new(Snapshots::new());
-        let mut tasks = JoinSet::new();
-        tasks.spawn({
-            let (snapshots, notices) = (Arc::clone(&snapshots), database.notices());
-            async move { snapshots.follow(notices).await }
+        let mut tasks = Tasks::default();
+        tasks.spawn("epochs", {
+            let (freshness, notices) = (Arc::clone(&service.freshness), database.notices());
+            async move { freshness.follow(notices).await }
         });
         let notices = database.notices();
-        reconcile::once(&service, &snapshots).await.map_err(|error| StartError::Reconcile(error.to_string()))?;
-        tasks.spawn(reconcile::run(Arc::clone(&service), Arc::clone(&snapshots), notices));
+        let mut reconciler = Reconciler::new(Arc::clone(&service), Arc::clone(&snapshots));
+        reconciler.once().await.map_err(|error| StartError::Reconcile(error.to_string()))?;
+        tasks.spawn("reconciler", reconciler.run(notices));
 
         let revocations = Arc::new(RevocationList::new(REVOCATIONS_AGE));
-        tasks.spawn(follow_revocations(Arc::clone(&database), Arc::clone(&revocations), Arc::clone(&clock)).await?);
+        let follow = follow_revocations(Arc::clone(&database), Arc::clone(&revocations), Arc::clone(&clock)).await?;
+        tasks.spawn("revocations", follow);
         let client = HttpsClient::new(&client_config(&trust, Some(&identity))?, client);
         let issuers = config.auth.issuers.iter().map(|issuer| TrustedIssuer {
             issuer: issuer.issuer.clone(),
@@ -134,21 +139,18 @@ impl Server {
         let health = Health::default();
         health.set("database", Check::Ok);
         let presence = Presence::new(Arc::clone(&database), Product::Kms, Arc::clone(&clock), &random);
-        tasks.spawn(Arc::clone(&presence).watch({
+        let watch_condition = Arc::clone(&presence).watch({
             let health = health.clone();
             move |condition| show(&health, condition)
-        }));
-        tasks.spawn(Arc::clone(&verifier).follow_keys({
+        });
+        tasks.spawn("condition", watch_condition);
+        health.set("issuers", Check::Degraded("their keys are being read for the first time".to_owned()));
+        let follow_keys = Arc::clone(&verifier).follow_keys({
             let health = health.clone();
-            move |read| {
-                // With the keys that are at hand, or for other issuers, it serves on.
-                let check = read.map_or_else(|error| Check::Degraded(error.to_string()), |()| Check::Ok);
-                health.set("issuers", check);
-            }
-        }));
-        let operations = Arc::new(Operations { service, snapshots });
-        let (api, _) = routes::router(verifier).split_for_parts();
-        let api = api.with_state(operations);
+            move |state| health.set("issuers", issuers_check(state))
+        });
+        tasks.spawn("issuers", follow_keys);
+        let api = routes::router(verifier).finish(Arc::new(Operations { service, snapshots }));
         let shell = Standard { clock: Arc::clone(&clock), randomness: Arc::clone(&random), timeout: REQUEST_TIMEOUT };
         let routers = Routers::new(api, openapi::openapi(), health.clone(), shell);
         let serving = sockets.serve(&identity, &trust, routers, Limits::default())?;
@@ -161,9 +163,18 @@ impl Server {
                 schema_version: storage::TENANT.last().map_or(0, |last| last.version),
             }
         };
-        tasks.spawn(Arc::clone(&presence).beat(vitals));
+        tasks.spawn("heartbeat", Arc::clone(&presence).beat(vitals));
         tracing::info!(public = %addresses.public, mtls = %addresses.mtls, admin = %addresses.admin, "the KMS serves");
         Ok(Running { addresses, presence, health, serving, tasks, _watch: watch })
+    }
+}
+
+/// With the keys that are at hand, or for other issuers, it serves on.
+fn issuers_check(state: IssuersState) -> Check {
+    match state {
+        IssuersState::Good => Check::Ok,
+        IssuersState::Degraded(reason) => Check::Degraded(reason),
+        IssuersState::Unusable(reason) => Check::Failed(reason),
     }
 }
 
@@ -185,8 +196,17 @@ impl Running {
         self.addresses
     }
 
+    /// Waits until a task that should run for ever has ended, such as by a panic; the answer names it. The server does not
+    /// work any more: shut it down.
+    pub async fn failed(&mut self) -> String {
+        let failed = self.tasks.failed().await;
+        tracing::error!(failed, "the server cannot go on");
+        self.health.set("tasks", Check::Failed(failed.clone()));
+        failed
+    }
+
     /// Ends in order: not ready, no new connections, requests under way finish, the instance's row goes.
-    pub async fn shutdown(mut self) {
+    pub async fn shutdown(self) {
         self.health.set("stopping", Check::Failed("the server is stopping".to_owned()));
         if !self.serving.stop(GRACE).await {
             tracing::warn!("requests were cut off after {} s", GRACE.as_secs());

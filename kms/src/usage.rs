@@ -3,6 +3,8 @@
 
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering};
 
+use tokio::sync::{Mutex, MutexGuard};
+
 /// Uses that a version is good for.
 const LIMIT: i64 = 1 << 32;
 const FIRST_BLOCK: u32 = 1 << 10;
@@ -15,8 +17,10 @@ pub(crate) struct UsageCounter {
     /// Uses below this are reserved.
     end: AtomicI64,
     block: AtomicU32,
-    /// A reservation is under way.
+    /// A reservation ahead was asked for.
     reserving: AtomicBool,
+    /// Held by whoever reserves.
+    reservation: Mutex<()>,
 }
 
 /// What came of asking for a use.
@@ -40,7 +44,18 @@ impl UsageCounter {
             end: AtomicI64::new(0),
             block: AtomicU32::new(FIRST_BLOCK),
             reserving: AtomicBool::new(false),
+            reservation: Mutex::const_new(()),
         }
+    }
+
+    /// Waits for the right to reserve; whoever waited looks again whether it is still needed.
+    pub(crate) async fn reservation(&self) -> MutexGuard<'_, ()> {
+        self.reservation.lock().await
+    }
+
+    /// Whether nothing is left of what was reserved.
+    pub(crate) fn is_exhausted(&self) -> bool {
+        self.next.load(Ordering::Acquire) >= self.end.load(Ordering::Acquire)
     }
 
     /// Takes one use.

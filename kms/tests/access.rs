@@ -3,6 +3,8 @@
 
 mod support;
 
+use std::time::{Duration, Instant};
+
 use http::{Method, header};
 use keyrealm_base::KeyId;
 use keyrealm_base::SystemClock;
@@ -51,6 +53,35 @@ async fn the_document_lists_these_routes_and_scopes() {
     listed.sort();
     ours.sort();
     assert_eq!(listed, ours);
+}
+
+/// Every route says what else it may answer, and in which form; ids are UUIDs.
+#[tokio::test]
+async fn the_document_describes_refusals() {
+    let document: Value = serde_json::from_str(&kms::openapi()).unwrap();
+    let problem = json!({"$ref": "#/components/schemas/Problem"});
+    assert!(document["components"]["schemas"]["Problem"]["properties"]["help"].is_object());
+    for (path, item) in document["paths"].as_object().unwrap() {
+        for (method, operation) in item.as_object().unwrap() {
+            let answers = operation["responses"].as_object().unwrap();
+            for status in ["401", "403", "500", "503", "504"] {
+                assert!(answers.contains_key(status), "{status} of {method} {path}");
+            }
+            assert_eq!(answers.contains_key("413"), operation["requestBody"].is_object(), "{method} {path}");
+            for (status, answer) in answers.iter().filter(|(status, _)| !status.starts_with('2')) {
+                let schema = &answer["content"]["application/problem+json"]["schema"];
+                assert_eq!(*schema, problem, "{status} of {method} {path}");
+            }
+            for parameter in operation["parameters"].as_array().into_iter().flatten() {
+                let format = &parameter["schema"]["format"];
+                assert!(parameter["name"] != "key_id" || format == "uuid", "{path}: {parameter}");
+                let size = (&parameter["schema"]["minimum"], &parameter["schema"]["maximum"]);
+                assert!(parameter["name"] != "size" || size == (&json!(1), &json!(50)), "{parameter}");
+            }
+        }
+    }
+    let jwks = &document["paths"]["/api/v1/jwks"]["get"]["responses"]["200"]["content"]["application/json"]["schema"];
+    assert_eq!(jwks["$ref"], "#/components/schemas/KeySet");
 }
 
 async fn every_route_needs_a_token_and_its_scope(on: On) {
@@ -111,7 +142,9 @@ async fn a_tenant_beside_the_token_has_no_effect(on: On) {
     let body = json!({"name": "x", "tenant_id": other});
     assert_eq!(code(&kms.post("/api/v1/keys", body).await), "invalid-field");
     let without = kms.issuer.sign(&json!({}), &kms.issuer.claims(None, "kms:admin"));
-    assert_eq!(code(&kms.call(&without, Method::GET, "/api/v1/keys", None).await), "no-tenant");
+    let answer = kms.call(&without, Method::GET, "/api/v1/keys", None).await;
+    assert_eq!(code(&answer), "no-tenant");
+    assert!(answer.json()["help"].as_str().unwrap().contains("credential of a tenant"), "{}", answer.text());
     let unknown = "3f0e8b52-6f0e-4d9c-9b55-0d9f1f1d2a11".parse().unwrap();
     let unknown = kms.issuer.token(unknown, "kms:admin");
     assert_eq!(code(&kms.call(&unknown, Method::GET, "/api/v1/keys", None).await), "no-tenant");
@@ -166,7 +199,7 @@ async fn bad_tokens_are_refused(on: On) {
         assert!(token.len() < 10 || !answer.text().contains(token.as_str()), "{at}: the token is not repeated");
     }
     assert_eq!(kms.call(&token, Method::GET, "/api/v1/keys", None).await.status, 200);
-    kms.clock.advance(std::time::Duration::from_secs(601));
+    kms.clock.advance(Duration::from_secs(601));
     assert_eq!(
         code(&kms.call(&token, Method::GET, "/api/v1/keys", None).await),
         "invalid-token",
@@ -190,9 +223,19 @@ async fn the_key_set_is_read_seldom(on: On) {
     assert!(set.join_all().await.iter().all(|status| *status == 401));
     assert_eq!(kms.issuer.reads.load(std::sync::atomic::Ordering::SeqCst), 1);
     kms.issuer.set_down(true);
-    kms.clock.advance(std::time::Duration::from_secs(400));
+    kms.clock.advance(Duration::from_secs(400));
     let fresh = kms.token("kms:admin");
-    assert_ne!(kms.call(&fresh, Method::GET, "/api/v1/keys", None).await.status, 401);
+    // The revocations are read anew within seconds; until then nobody is let in, which is no matter of the keys.
+    let began = Instant::now();
+    loop {
+        let answer = kms.call(&fresh, Method::GET, "/api/v1/keys", None).await;
+        if answer.status == 200 {
+            break;
+        }
+        assert_eq!(code(&answer), "issuer-unavailable");
+        assert!(began.elapsed() < Duration::from_secs(15), "{}", answer.text());
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
 }
 
 async fn bad_bodies_say_what_is_wrong(on: On) {
@@ -224,7 +267,32 @@ async fn bad_bodies_say_what_is_wrong(on: On) {
         for member in ["title", "status", "instance", "request_id"] {
             assert!(!problem[member].is_null(), "{member} of {expected}");
         }
+        assert!(problem["help"].as_str().unwrap().len() > 20, "how to mend {expected}");
     }
+    // Whatever it is, it says how to mend it.
+    for (answer, expected) in [
+        (kms.post(&format!("/api/v1/keys/{id}/verify"), json!({"signature": "x"})).await, "same `context`"),
+        (kms.get("/nowhere").await, "Check the id"),
+        (kms.call(&kms.token("kms:admin"), Method::PUT, "/api/v1/keys", None).await, "`Allow` lists"),
+        (send(json, vec![b' '; 2 * 1024 * 1024 + 1]).await, "at most 2 MiB"),
+        (kms.call("", Method::GET, "/api/v1/keys", None).await, "access token"),
+    ] {
+        assert!(answer.json()["help"].as_str().unwrap().contains(expected), "{}", answer.text());
+    }
+    for operation in ["rotate", "disable", "enable"] {
+        let path = format!("/api/v1/keys/{id}/{operation}");
+        assert_eq!(code(&kms.post(&path, json!({"force": true})).await), "invalid-field", "{operation}");
+        assert_eq!(code(&kms.post(&path, json!([])).await), "invalid-json", "{operation}");
+    }
+    assert_eq!(kms.get(&format!("/api/v1/keys/{id}")).await.json()["latest_version"], 1, "nothing was done");
+    let many = format!("/api/v1/keys?{}", "sort[]=name&".repeat(500).trim_end_matches('&'));
+    for sort in [many.as_str(), "/api/v1/keys?sort[]=name&sort[]=state&sort[]=name:DESC"] {
+        let answer = kms.get(sort).await;
+        assert_eq!(code(&answer), "invalid-query");
+        assert!(answer.json()["detail"].as_str().unwrap().contains("the field name twice"), "{}", answer.text());
+    }
+    let all = ["name", "algorithm", "state", "created_at", "updated_at"].map(|name| format!("sort[]={name}:DESC"));
+    assert_eq!(kms.get(&format!("/api/v1/keys?{}", all.join("&"))).await.status, 200);
     for bad in ["x", "3f0e8b52-6f0e-4d9c-9b55-0d9f1f1d2a11", "00000000-0000-0000-0000-000000000000"] {
         assert_eq!(code(&kms.get(&format!("/api/v1/keys/{bad}")).await), "invalid-id", "{bad}");
     }
@@ -253,7 +321,9 @@ async fn listeners_differ_in_whom_they_let_in(on: On) {
         let answer = plain.get(&url(admin, probe)).await.unwrap();
         assert_eq!((answer.status.as_u16(), answer.body.len()), (200, 0), "{probe}");
     }
-    assert_eq!(plain.get(&url(admin, "/other")).await.unwrap().status, 401);
+    let other = plain.get(&url(admin, "/other")).await.unwrap();
+    assert_eq!((other.status.as_u16(), code(&other)), (401, "unauthenticated".into()));
+    assert!(other.json()["help"].as_str().unwrap().contains("client certificate"), "{}", other.text());
     assert_eq!(certified.get(&url(admin, "/other")).await.unwrap().status, 404);
     assert_eq!(certified.get(&url(admin, "/readyz")).await.unwrap().json()["ready"], true);
 }

@@ -17,13 +17,14 @@ async fn encrypt_at(kms: &Kms, base: &Url, id: &str) -> Answer {
     kms.call_at(&url, &kms.token("kms:admin"), Method::POST, Some(json!({"plaintext": "aGk"}))).await
 }
 
-/// Fifty rounds: after the answer to `disable` here, the other process refuses within a second, mostly at once.
+/// Fifty rounds: after the answer to `disable` here, the other process refuses at once. What is told and not polled is
+/// there within 250 ms; the poll behind it comes every 2.5 s.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_key_disabled_here_is_refused_there() {
     let kms = Kms::start(On::Postgres).await;
     let (other, base) = kms.replica().await;
     let id = kms.key("k", "A256GCM/dir").await;
-    let mut slowest = Duration::ZERO;
+    let mut times = Vec::new();
     for _ in 0..50 {
         assert_eq!(encrypt_at(&kms, &base, &id).await.status, 200);
         assert_eq!(kms.post(&format!("/api/v1/keys/{id}/disable"), json!({})).await.status, 200);
@@ -31,13 +32,17 @@ async fn a_key_disabled_here_is_refused_there() {
         while encrypt_at(&kms, &base, &id).await.status == 200 {
             assert!(began.elapsed() < Duration::from_secs(5), "the other process still uses a disabled key");
         }
-        slowest = slowest.max(began.elapsed());
+        times.push(began.elapsed());
         assert_eq!(kms.post(&format!("/api/v1/keys/{id}/enable"), json!({})).await.status, 200);
         while encrypt_at(&kms, &base, &id).await.status != 200 {
             assert!(began.elapsed() < Duration::from_secs(10));
         }
     }
-    println!("the slowest of 50 took {slowest:?}");
+    times.sort();
+    println!("median {:?}, slowest {:?}", times[25], times[49]);
+    assert!(times[25] < Duration::from_millis(250), "{times:?}");
+    // A busy machine may be slow now and then, and the poll would be so nearly always.
+    assert!(times[45] < Duration::from_millis(1_250), "{times:?}");
     other.shutdown().await;
 }
 

@@ -9,7 +9,7 @@ use keyrealm_jose::jws::Unverified;
 use keyrealm_jose::jwt::{Claims, Expected, TokenError, peek_issuer, validate};
 use moka::sync::Cache;
 
-use crate::{JwksCache, JwksError, Principal, RevocationList, ScopeSet};
+use crate::{JwksCache, JwksError, JwksState, Principal, RevocationList, ScopeSet};
 
 /// Tokens that are remembered.
 const REMEMBERED: u64 = 100_000;
@@ -17,6 +17,8 @@ const REMEMBERED: u64 = 100_000;
 const MEMORY: Duration = Duration::from_mins(1);
 /// How often the keys' age is looked at: a little more than the least time between two reads.
 const KEYS_ROUND: Duration = Duration::from_secs(15);
+/// The same while nobody can be let in.
+const KEYS_ROUND_UNUSABLE: Duration = Duration::from_secs(5);
 /// Longest token that is looked at.
 const MAX_TOKEN: usize = 16 * 1024;
 
@@ -26,6 +28,34 @@ pub struct TrustedIssuer {
     pub issuer: String,
     /// Its keys.
     pub keys: JwksCache,
+}
+
+/// How it stands with all issuers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum IssuersState {
+    /// All keys are fresh.
+    Good,
+    /// Some issuer cannot be read; callers are let in with the keys at hand, or those of other issuers are.
+    Degraded(String),
+    /// No issuer has keys that could be used: nobody is let in.
+    Unusable(String),
+}
+
+impl IssuersState {
+    fn of(states: &[JwksState]) -> Self {
+        let errors = states.iter().filter_map(|state| match state {
+            JwksState::Fresh => None,
+            JwksState::Stale(error) | JwksState::Unusable(error) => Some(error.to_string()),
+        });
+        let errors: Vec<String> = errors.collect();
+        if errors.is_empty() {
+            Self::Good
+        } else if states.iter().all(|state| matches!(state, JwksState::Unusable(_))) {
+            Self::Unusable(errors.join("; "))
+        } else {
+            Self::Degraded(errors.join("; "))
+        }
+    }
 }
 
 /// Why a caller is not let in.
@@ -76,16 +106,15 @@ impl BearerVerifier {
         Self { issuers, audience, revocations, clock, verified }
     }
 
-    /// Keeps the issuers' keys fresh, so that no caller waits for an issuer while it answers; `show` is told how each
-    /// round went. Ends never.
-    pub async fn follow_keys(self: Arc<Self>, show: impl Fn(Result<(), JwksError>)) {
+    /// Keeps the issuers' keys fresh, so that no caller waits for an issuer while it answers; `show` is told how it stands
+    /// after each round. Ends never.
+    pub async fn follow_keys(self: Arc<Self>, show: impl Fn(IssuersState)) {
         loop {
-            let mut round = Ok(());
-            for issuer in &self.issuers {
-                round = round.and(issuer.keys.refresh().await);
-            }
-            show(round);
-            tokio::time::sleep(KEYS_ROUND).await;
+            let rounds = self.issuers.iter().map(|issuer| issuer.keys.refresh());
+            let state = IssuersState::of(&futures_util::future::join_all(rounds).await);
+            let round = if matches!(state, IssuersState::Unusable(_)) { KEYS_ROUND_UNUSABLE } else { KEYS_ROUND };
+            show(state);
+            tokio::time::sleep(round).await;
         }
     }
 

@@ -37,6 +37,17 @@ pub struct JwksError {
     reason: String,
 }
 
+/// How it stands with an issuer's keys.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum JwksState {
+    /// They are fresh.
+    Fresh,
+    /// They cannot be read now; those at hand are still used.
+    Stale(JwksError),
+    /// There are none that could be used: whoever has a token of this issuer is sent away.
+    Unusable(JwksError),
+}
+
 struct Snapshot {
     keys: Arc<VerifyingKeys>,
     read: Timestamp,
@@ -88,26 +99,38 @@ impl JwksCache {
             Some(fetch) => fetch.await,
             None => Ok(()),
         };
-        let within = |snapshot: &Snapshot| self.0.clock.now().since(snapshot.read) < self.0.times.stale;
-        match (self.0.current.load_full().filter(|snapshot| within(snapshot)), outcome) {
+        match (self.usable(), outcome) {
             (Some(snapshot), _) => Ok(Arc::clone(&snapshot.keys)),
             (None, Err(error)) => Err(error),
-            (None, Ok(())) => Err(self.0.error("it was asked a moment ago and did not answer")),
+            (None, Ok(())) => Err(self.last_error()),
         }
     }
 
+    fn usable(&self) -> Option<Arc<Snapshot>> {
+        let within = |snapshot: &Snapshot| self.0.clock.now().since(snapshot.read) < self.0.times.stale;
+        self.0.current.load_full().filter(|snapshot| within(snapshot))
+    }
+
+    /// Why the last read failed; it is told until another one succeeds.
+    fn last_error(&self) -> JwksError {
+        let last = self.0.fetch.lock().ok().and_then(|state| state.0.as_ref()?.peek()?.clone().err());
+        last.unwrap_or_else(|| self.0.error("it was asked a moment ago"))
+    }
+
     /// Reads the set when the one at hand is no longer fresh.
-    ///
-    /// # Errors
-    /// When the issuer cannot be read, or could not be a moment ago.
-    pub async fn refresh(&self) -> Result<(), JwksError> {
+    pub async fn refresh(&self) -> JwksState {
         let now = self.0.clock.now();
         if self.0.current.load().as_ref().is_some_and(|snapshot| now.since(snapshot.read) < self.0.times.fresh) {
-            return Ok(());
+            return JwksState::Fresh;
         }
-        match self.start(now) {
+        let outcome = match self.start(now) {
             Some(fetch) => fetch.await,
-            None => Err(self.0.error("it was asked a moment ago and did not answer")),
+            None => Err(self.last_error()),
+        };
+        match outcome {
+            Ok(()) => JwksState::Fresh,
+            Err(error) if self.usable().is_some() => JwksState::Stale(error),
+            Err(error) => JwksState::Unusable(error),
         }
     }
 

@@ -1,6 +1,7 @@
 //! Verifying a caller: bearer tokens against the issuers' key sets, revocations in memory, scopes as one table.
 
 mod bearer;
+mod document;
 mod jwks;
 mod principal;
 mod protect;
@@ -8,8 +9,8 @@ mod revocation;
 mod revocation_feed;
 mod scope;
 
-pub use bearer::{AuthError, BearerVerifier, TrustedIssuer};
-pub use jwks::{JwksCache, JwksError, JwksTimes};
+pub use bearer::{AuthError, BearerVerifier, IssuersState, TrustedIssuer};
+pub use jwks::{JwksCache, JwksError, JwksState, JwksTimes};
 pub use principal::Principal;
 pub use protect::{Caller, ProtectedRouter};
 pub use revocation::{RevocationList, RevocationsUnknown};

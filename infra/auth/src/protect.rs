@@ -6,6 +6,31 @@
 //! router.route(handler); // no scope: does not compile
 //! # }
 //! ```
+//!
+//! With one it does:
+//!
+//! ```
+//! # use keyrealm_auth::{ProtectedRouter, Scope};
+//! # fn f(router: ProtectedRouter<()>, handler: utoipa_axum::router::UtoipaMethodRouter<()>) {
+//! router.route(Scope::Sign, handler);
+//! # }
+//! ```
+//!
+//! What comes out is ready to be served, and takes no further handlers:
+//!
+//! ```compile_fail
+//! # use keyrealm_auth::ProtectedRouter;
+//! # fn f(router: ProtectedRouter<()>) {
+//! router.finish(()).route("/open", axum::routing::get(async || "open")); // does not compile
+//! # }
+//! ```
+//!
+//! ```
+//! # use keyrealm_auth::ProtectedRouter;
+//! # fn f(router: ProtectedRouter<()>) -> keyrealm_http::Api {
+//! router.finish(())
+//! # }
+//! ```
 
 use std::sync::Arc;
 
@@ -15,9 +40,11 @@ use axum::response::{IntoResponse, Response};
 use http::header::{AUTHORIZATION, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::request::Parts;
 use keyrealm_base::{ProblemCode, TenantId};
-use keyrealm_http::Problem;
+use keyrealm_http::{Api, Problem};
+use utoipa::openapi::OpenApi;
 use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter};
 
+use crate::document;
 use crate::{AuthError, BearerVerifier, Principal, Scope};
 
 /// A router whose routes all name a scope.
@@ -43,27 +70,24 @@ impl<S: Clone + Send + Sync + 'static> ProtectedRouter<S> {
     #[must_use]
     pub fn route(mut self, scope: Scope, (schemas, mut paths, methods): UtoipaMethodRouter<S>) -> Self {
         let rule = Rule { verifier: Arc::clone(&self.verifier), scope };
-        for item in paths.paths.values_mut() {
-            for operation in [&mut item.get, &mut item.post, &mut item.put, &mut item.patch, &mut item.delete] {
-                let Some(operation) = operation else { continue };
-                let requirement = requirement(scope);
-                operation.security = Some(vec![requirement]);
-            }
-        }
+        document::complete(&mut paths, scope);
         let methods = methods.route_layer(from_fn_with_state(rule, admit));
         self.inner = self.inner.routes((schemas, paths, methods));
         self
     }
 
-    /// The router, for serving.
-    #[must_use]
-    pub fn into_inner(self) -> OpenApiRouter<S> {
-        self.inner
+    /// The handlers, for serving.
+    #[allow(clippy::disallowed_methods, reason = "every handler in here is behind its scope")]
+    pub fn finish(self, state: S) -> Api {
+        let (handlers, _) = self.inner.split_for_parts();
+        Api::open(handlers.with_state(state))
     }
-}
 
-fn requirement(scope: Scope) -> utoipa::openapi::security::SecurityRequirement {
-    utoipa::openapi::security::SecurityRequirement::new("bearer", [scope.name()])
+    /// Their OpenAPI document.
+    #[must_use]
+    pub fn document(self) -> OpenApi {
+        document::with_problem(self.inner.into_openapi())
+    }
 }
 
 /// Before anything of the request is parsed: who is it, and may they?
@@ -85,7 +109,7 @@ async fn admit(State(rule): State<Rule>, mut request: Request, next: Next) -> Re
             .into_response();
     }
     let Some(tenant) = principal.tenant else {
-        return Problem::from(ProblemCode::NoTenant).into_response();
+        return Problem::new(ProblemCode::NoTenant, "the token has no `tenant_id`").into_response();
     };
     request.extensions_mut().insert(Caller { tenant, principal });
     next.run(request).await

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use keyrealm_auth::{AuthError, BearerVerifier, JwksCache, JwksTimes, RevocationList, TrustedIssuer};
+use keyrealm_auth::{
+    AuthError, BearerVerifier, IssuersState, JwksCache, JwksState, JwksTimes, RevocationList, TrustedIssuer,
+};
 use keyrealm_base::{Clock, SharedClock, TenantId};
 use keyrealm_crypto::SystemRandom;
 use keyrealm_testkit::{TestClock, TestIssuer, TestTls};
@@ -121,10 +123,56 @@ async fn the_keys_are_read_before_anybody_asks() {
     let world = World::start().await;
     let (shown, mut rounds) = tokio::sync::mpsc::unbounded_channel();
     let following = tokio::spawn(Arc::clone(&world.verifier).follow_keys(move |read| {
-        let _ = shown.send(read.is_ok());
+        let _ = shown.send(read);
     }));
-    assert_eq!(rounds.recv().await, Some(true));
+    assert_eq!(rounds.recv().await, Some(IssuersState::Good));
     world.verifier.verify(&world.token(0)).await.unwrap();
     assert_eq!(world.reads(), 1);
     following.abort();
+}
+
+/// With keys at hand it serves on; with none nobody can be let in, and that is another state. The reason stays the same
+/// between two reads.
+#[tokio::test]
+async fn the_state_tells_stale_keys_from_none() {
+    let (tls, clock) = (TestTls::new(), TestClock::default());
+    let shared: SharedClock = Arc::new(clock.clone());
+    let issuer = TestIssuer::start(&tls, Arc::clone(&shared), AUDIENCE).await;
+    let keys = JwksCache::new(issuer.jwks_url.clone(), tls.client(), JwksTimes::default(), shared);
+    issuer.set_down(true);
+    let JwksState::Unusable(reason) = keys.refresh().await else { panic!("never read") };
+    assert!(reason.to_string().contains("500"), "{reason}");
+    assert_eq!(keys.refresh().await, JwksState::Unusable(reason.clone()), "asked a moment ago: the same reason");
+    assert_eq!(keys.keys_for("kid").await.err(), Some(reason.clone()));
+    assert_eq!(issuer.reads.load(Ordering::SeqCst), 1);
+    issuer.set_down(false);
+    clock.advance(Duration::from_secs(11));
+    assert_eq!(keys.refresh().await, JwksState::Fresh);
+    issuer.set_down(true);
+    clock.advance(Duration::from_secs(400));
+    assert_eq!(keys.refresh().await, JwksState::Stale(reason.clone()));
+    assert_eq!(keys.refresh().await, JwksState::Stale(reason.clone()));
+    clock.advance(Duration::from_secs(3_600));
+    assert_eq!(keys.refresh().await, JwksState::Unusable(reason));
+}
+
+/// An issuer that takes the question and never answers: who has keys that are stale does not wait for it.
+#[tokio::test]
+async fn nobody_waits_for_an_issuer_that_hangs() {
+    let world = World::start().await;
+    world.verifier.verify(&world.token(0)).await.unwrap();
+    world.issuer.set_hanging(true);
+    world.clock.advance(Duration::from_secs(400));
+    world.revocations.replace([], world.clock.now());
+    let began = std::time::Instant::now();
+    for id in 1..20 {
+        world.verifier.verify(&world.token(id)).await.unwrap();
+    }
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    // The question is under way, once.
+    while world.reads() < 2 {
+        assert!(began.elapsed() < Duration::from_secs(9));
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(world.reads(), 2);
 }

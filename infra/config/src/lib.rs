@@ -3,5 +3,5 @@
 mod load;
 mod sections;
 
-pub use load::{ConfigError, Sources, load};
+pub use load::{ConfigError, Setting, SettingError, Sources, environment, load};
 pub use sections::{Database, Listener, LogFormat, Login, Postgres, Telemetry, Tls};

@@ -18,6 +18,26 @@ impl Listener {
     pub fn loopback(port: u16) -> Self {
         Self { address: format!("127.0.0.1:{port}") }
     }
+
+    /// What is wrong with it; `key` is the setting's.
+    #[must_use]
+    pub fn problem(&self, key: &str) -> Option<String> {
+        let host_and_port = self.address.rsplit_once(':').filter(|(host, port)| {
+            // An IPv6 address stands in brackets: otherwise its last group would be the port.
+            let bracketed = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+            let host_is_one = match bracketed {
+                Some(host) => host.parse::<std::net::Ipv6Addr>().is_ok(),
+                None => !host.is_empty() && host.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'.'),
+            };
+            host_is_one && port.parse::<u16>().is_ok()
+        });
+        match host_and_port {
+            Some(_) => None,
+            None => {
+                Some(format!("{key}: must be host:port or [IPv6]:port, such as 0.0.0.0:8443; it is `{}`", self.address))
+            }
+        }
+    }
 }
 
 /// Files for TLS.
@@ -152,5 +172,23 @@ pub struct Telemetry {
 impl Default for Telemetry {
     fn default() -> Self {
         Self { format: LogFormat::Human, level: "info".to_owned() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn listeners_are_addresses_with_a_port() {
+        let problem = |address: &str| Listener { address: address.to_owned() }.problem("server.admin.address");
+        for good in ["127.0.0.1:0", "0.0.0.0:8443", "[::]:9090", "localhost:1", "kms-0.kms.svc:443"] {
+            assert_eq!(problem(good), None);
+        }
+        for bad in ["", "8443", ":8443", "localhost", "localhost:", "localhost:65536", "::1", "[::1]", "a b:1", "[x]:1"]
+        {
+            let text = problem(bad).unwrap();
+            assert!(text.contains("server.admin.address") && text.contains("host:port"), "{bad}: {text}");
+        }
     }
 }

@@ -70,8 +70,8 @@ impl Health {
     }
 }
 
-/// The routes of the admin listener: the probes, then those of the product for callers with a certificate.
-pub fn health_router(health: Health, product: Router, standard: Standard) -> Router {
+/// The routes of the admin listener.
+pub fn health_router(health: Health, standard: Standard) -> Router {
     let ready =
         get(|State(health): State<Health>, request: Request| async move { health.answer(has_certificate(&request)) });
     let live = get(async || StatusCode::OK);
@@ -81,8 +81,7 @@ pub fn health_router(health: Health, product: Router, standard: Standard) -> Rou
         .route("/readyz", ready.clone())
         .route("/startupz", ready.clone())
         .route("/admin/v1/readyz", ready)
-        .with_state(health)
-        .merge(product);
+        .with_state(health);
     outermost_layer(with_fallbacks(routes).layer(from_fn(certificate_or_probe)), standard)
 }
 
@@ -92,7 +91,9 @@ async fn certificate_or_probe(request: Request, next: Next) -> Response {
     if has_certificate(&request) || PROBES.contains(&request.uri().path()) {
         return next.run(request).await;
     }
-    Problem::new(ProblemCode::Unauthenticated, "the admin listener asks for a client certificate").into_response()
+    Problem::new(ProblemCode::Unauthenticated, "the admin listener asks for a client certificate")
+        .help("Show a client certificate of the realm's CA in the TLS handshake; tokens are not looked at here.")
+        .into_response()
 }
 
 fn has_certificate(request: &Request) -> bool {

@@ -5,6 +5,7 @@ pub mod extract;
 mod health;
 mod linger;
 mod oauth;
+mod pace;
 mod probe;
 mod problem;
 mod problem_docs;
@@ -19,7 +20,7 @@ pub use probe::{ProbeError, probe};
 pub use problem::Problem;
 pub use problem_docs::problem_docs;
 pub use serve::{Limits, Listener, Peer, Serving};
-pub use sockets::{Addresses, BindError, Routers, Sockets};
+pub use sockets::{Addresses, Api, BindError, Routers, Sockets};
 pub use standard::{Standard, standard};
 
 /// The largest request body, in bytes.

@@ -7,18 +7,20 @@ use http::{HeaderName, HeaderValue, StatusCode, header};
 use keyrealm_base::{ProblemCode, RequestId};
 use serde_json::{Map, Value, json};
 
-/// An error as a client sees it: `type`, `title`, `status`, `detail`, `instance`, `request_id` and extension members.
+/// An error as a client sees it: `type`, `title`, `status`, `detail`, `help` (how to mend it), `instance`, `request_id` and
+/// extension members.
 #[derive(Debug, Clone)]
 pub struct Problem {
     code: ProblemCode,
     detail: Option<Cow<'static, str>>,
+    help: Option<&'static str>,
     extra: Map<String, Value>,
     headers: Vec<(HeaderName, HeaderValue)>,
 }
 
 impl From<ProblemCode> for Problem {
     fn from(code: ProblemCode) -> Self {
-        Self { code, detail: None, extra: Map::new(), headers: Vec::new() }
+        Self { code, detail: None, help: None, extra: Map::new(), headers: Vec::new() }
     }
 }
 
@@ -26,6 +28,13 @@ impl Problem {
     /// With a sentence on this occurrence. It must hold nothing that the caller may not know.
     pub fn new(code: ProblemCode, detail: impl Into<Cow<'static, str>>) -> Self {
         Self { detail: Some(detail.into()), ..code.into() }
+    }
+
+    /// With another mend than the code's own.
+    #[must_use]
+    pub fn help(mut self, help: &'static str) -> Self {
+        self.help = Some(help);
+        self
     }
 
     /// With an extension member.
@@ -59,6 +68,7 @@ impl Problem {
         if let Some(detail) = &self.detail {
             body.insert("detail".to_owned(), detail.as_ref().into());
         }
+        body.insert("help".to_owned(), self.help.unwrap_or(self.code.help()).into());
         if let Some((path, id)) = request {
             body.insert("instance".to_owned(), path.into());
             body.insert("request_id".to_owned(), id.to_string().into());

@@ -1,5 +1,6 @@
 //! The accept loop: TLS with a time limit, bounded connections, the peer's certificate for whoever asks, orderly ends.
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,6 +17,8 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::Service;
+
+use crate::pace::{Pace, Paced, Silence};
 
 /// A socket, what it shows in the handshake, and what it serves.
 pub struct Listener {
@@ -34,15 +37,18 @@ pub struct Listener {
 pub struct Limits {
     /// The longest handshake.
     pub handshake: Duration,
-    /// The longest wait for the headers of a request.
+    /// The longest wait for the headers of a request, the first one included.
     pub headers: Duration,
+    /// The longest wait for the next request.
+    pub idle: Duration,
     /// The most connections at a time; more wait in the kernel.
     pub connections: usize,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { handshake: Duration::from_secs(10), headers: Duration::from_secs(10), connections: 4096 }
+        let (handshake, headers, idle) = (Duration::from_secs(10), Duration::from_secs(10), Duration::from_secs(120));
+        Self { handshake, headers, idle, connections: 4096 }
     }
 }
 
@@ -57,44 +63,58 @@ pub struct Peer {
 
 /// Running listeners.
 pub struct Serving {
-    stop: CancellationToken,
+    ends: Ends,
     tasks: TaskTracker,
 }
 
-/// Headers of one request, in bytes.
-const MAX_HEADERS: usize = 32 * 1024;
+/// How the listeners are told to end.
+#[derive(Clone, Default)]
+struct Ends {
+    /// Take nothing new, finish what is under way.
+    stop: CancellationToken,
+    /// Leave at once.
+    cut: CancellationToken,
+}
+
+/// Header lists of HTTP/2, in bytes.
+const MAX_HEADERS: u32 = 32 * 1024;
+/// What HTTP/1 may hold of a head, in bytes: a head and what was sent behind it.
+const MAX_BUFFER: usize = 64 * 1024;
 const MAX_STREAMS: u32 = 128;
 
 impl Serving {
     /// Starts to serve.
     #[must_use]
     pub fn start(listeners: Vec<Listener>, limits: Limits) -> Self {
-        let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
+        let (ends, tasks) = (Ends::default(), TaskTracker::new());
         for listener in listeners {
-            tasks.spawn(accept(listener, limits, stop.clone(), tasks.clone()));
+            tasks.spawn(accept(listener, limits, ends.clone(), tasks.clone()));
         }
-        Self { stop, tasks }
+        Self { ends, tasks }
     }
 
     /// Takes no more connections, lets the requests under way end, and cuts what is left after `grace`. The answer is
     /// whether all ended by themselves.
     pub async fn stop(self, grace: Duration) -> bool {
-        self.stop.cancel();
+        self.ends.stop.cancel();
         self.tasks.close();
-        tokio::time::timeout(grace, self.tasks.wait()).await.is_ok()
+        let in_time = tokio::time::timeout(grace, self.tasks.wait()).await.is_ok();
+        self.ends.cut.cancel();
+        self.tasks.wait().await;
+        in_time
     }
 }
 
-async fn accept(listener: Listener, limits: Limits, stop: CancellationToken, tasks: TaskTracker) {
+async fn accept(listener: Listener, limits: Limits, ends: Ends, tasks: TaskTracker) {
     let acceptor = TlsAcceptor::from(listener.tls);
     let connections = Arc::new(Semaphore::new(limits.connections));
     loop {
         let permit = tokio::select! {
-            () = stop.cancelled() => return,
+            () = ends.stop.cancelled() => return,
             permit = Arc::clone(&connections).acquire_owned() => permit,
         };
         let accepted = tokio::select! {
-            () = stop.cancelled() => return,
+            () = ends.stop.cancelled() => return,
             accepted = listener.socket.accept() => accepted,
         };
         let (Ok(permit), Ok((socket, address))) = (permit, accepted) else {
@@ -103,10 +123,15 @@ async fn accept(listener: Listener, limits: Limits, stop: CancellationToken, tas
             tokio::time::sleep(Duration::from_millis(50)).await;
             continue;
         };
-        let (acceptor, router, stop) = (acceptor.clone(), listener.router.clone(), stop.clone());
+        let (acceptor, router, ends) = (acceptor.clone(), listener.router.clone(), ends.clone());
         tasks.spawn(async move {
             let _permit = permit;
-            if let Err(reason) = connection(acceptor, socket, address, router, limits, stop).await {
+            let cut = ends.cut.clone();
+            let ended = tokio::select! {
+                ended = connection(acceptor, socket, address, router, limits, ends.stop) => ended,
+                () = cut.cancelled() => Err("it was cut off".to_owned()),
+            };
+            if let Err(reason) = ended {
                 tracing::debug!(%address, reason, "connection ended");
             }
         });
@@ -131,29 +156,39 @@ async fn connection(
         chain.iter().map(|certificate| certificate.clone().into_owned()).collect::<Arc<[CertificateDer<'static>]>>()
     });
     let peer = Peer { address, certificates };
+    // What was agreed on in the handshake: to find out by the first bytes would mean to wait for them without a limit.
+    let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+    let pace = Pace::start(&limits, !http2);
+    let paced = pace.clone();
     let service = hyper::service::service_fn(move |request: http::Request<hyper::body::Incoming>| {
+        let under_way = paced.begin();
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(peer.clone());
-        router.clone().call(request)
+        let answer = router.clone().call(request);
+        async move { Ok::<_, Infallible>(answer.await?.map(|body| under_way.with(body))) }
     });
     let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder
-        .http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(limits.headers)
-        .max_buf_size(MAX_HEADERS.max(64 * 1024));
+    builder = if http2 { builder.http2_only() } else { builder.http1_only() };
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(None).max_buf_size(MAX_BUFFER);
     builder
         .http2()
         .timer(TokioTimer::new())
-        .max_header_list_size(u32::try_from(MAX_HEADERS).unwrap_or(u32::MAX))
+        .max_header_list_size(MAX_HEADERS)
         .max_concurrent_streams(MAX_STREAMS)
         .keep_alive_interval(Duration::from_secs(30))
         .keep_alive_timeout(Duration::from_secs(10));
-    let connection = builder.serve_connection(TokioIo::new(stream), service);
+    let connection = builder.serve_connection(TokioIo::new(Paced::new(stream, pace.clone())), service);
     tokio::pin!(connection);
     tokio::select! {
         done = connection.as_mut() => return done.map_err(|error| error.to_string()),
         () = stop.cancelled() => connection.as_mut().graceful_shutdown(),
+        silence = pace.broken() => match silence {
+            Silence::Head => return Err("no request came".to_owned()),
+            Silence::Idle => connection.as_mut().graceful_shutdown(),
+        }
     }
-    connection.await.map_err(|error| error.to_string())
+    tokio::select! {
+        done = connection => done.map_err(|error| error.to_string()),
+        _ = pace.broken() => Err("it did not end".to_owned()),
+    }
 }

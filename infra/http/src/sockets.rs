@@ -95,16 +95,27 @@ pub struct Routers {
     pub admin: Router,
 }
 
+/// Handlers that are ready to be served. Nothing can be added to them any more.
+pub struct Api(Router);
+
+impl Api {
+    /// Handlers that check their callers themselves. `ProtectedRouter` of keyrealm-auth makes one whose handlers need not.
+    #[must_use]
+    pub fn open(handlers: Router) -> Self {
+        Self(handlers)
+    }
+}
+
 impl Routers {
     /// The API on public (with the documentation of problems and the OpenAPI document) and mtls, the probes on admin.
     #[must_use]
-    pub fn new(api: Router, document: String, health: Health, shell: Standard) -> Self {
+    pub fn new(Api(api): Api, document: String, health: Health, shell: Standard) -> Self {
         let document = get(async move || ([("content-type", "application/json")], document.clone()));
         let public = api.clone().merge(problem_docs()).route("/openapi.json", document);
         Self {
             public: standard(public, shell.clone()),
             mtls: standard(api, shell.clone()),
-            admin: health_router(health, Router::new(), shell),
+            admin: health_router(health, shell),
         }
     }
 }

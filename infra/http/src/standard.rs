@@ -50,7 +50,7 @@ async fn outermost(State(standard): State<Standard>, request: Request, next: Nex
     let mut request = request.map(Lingering::wrap);
     request.extensions_mut().insert(id);
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-    let span = tracing::info_span!("request", %id, %method, path);
+    let span = tracing::info_span!("request", request_id = %id, %method, path);
     let began = Instant::now();
     let work = AssertUnwindSafe(next.run(request)).catch_unwind();
     let mut response = async {

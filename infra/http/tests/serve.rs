@@ -11,12 +11,14 @@ use http::{Method, header};
 use keyrealm_base::{ProblemCode, SystemClock};
 use keyrealm_crypto::SystemRandom;
 use keyrealm_http::client::{ClientOptions, HttpsClient};
-use keyrealm_http::extract::Json;
-use keyrealm_http::{Limits, Listener, Problem, Serving, Standard, standard};
+use keyrealm_http::extract::{Empty, Json};
+use keyrealm_http::{Limits, Listener, Problem, Serving, Standard, probe, standard};
 use keyrealm_testkit::TestTls;
 use keyrealm_tls::{ClientAuth, client_config, server_config};
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 use url::Url;
 
 struct Up {
@@ -26,6 +28,10 @@ struct Up {
 }
 
 async fn up(limits: Limits) -> Up {
+    up_at("127.0.0.1:0", limits).await
+}
+
+async fn up_at(address: &str, limits: Limits) -> Up {
     let tls = TestTls::new();
     let router = Router::new()
         .route("/ok", get(async || "ok"))
@@ -33,12 +39,14 @@ async fn up(limits: Limits) -> Up {
         .route("/stuck", get(async || tokio::time::sleep(Duration::from_secs(60)).await))
         .route("/panic", get(async || -> &'static str { panic!("on purpose") }))
         .route("/big", get(async || "x".repeat(100_000)))
+        .route("/livez", get(async || "ok"))
+        .route("/none", post(async |_: Empty| "ok"))
         .route("/json", post(async |_: Json<serde_json::Value>| "ok"))
         .route("/redirect", get(async || (http::StatusCode::FOUND, [(header::LOCATION, "/ok")])))
         .route("/problem", get(async || Problem::new(ProblemCode::KeyState, "detail").with("extra", 7)));
     let shell =
         Standard { clock: Arc::new(SystemClock), randomness: Arc::new(SystemRandom), timeout: Duration::from_secs(2) };
-    let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let socket = TcpListener::bind(address).await.unwrap();
     let port = socket.local_addr().unwrap().port();
     let config = server_config(&tls.identity, &ClientAuth::None).unwrap();
     let listener = Listener { name: "test", socket, tls: config, router: standard(router, shell) };
@@ -50,6 +58,15 @@ impl Up {
         format!("https://localhost:{}{path}", self.port).parse().unwrap()
     }
 
+    /// A connection on which the test speaks itself.
+    async fn raw(&self, protocol: &[u8]) -> TlsStream<TcpStream> {
+        let mut config = rustls::ClientConfig::clone(&client_config(&self.tls.trust, None).unwrap());
+        config.alpn_protocols = vec![protocol.to_vec()];
+        let socket = TcpStream::connect(("127.0.0.1", self.port)).await.unwrap();
+        let name = "localhost".try_into().unwrap();
+        TlsConnector::from(Arc::new(config)).connect(name, socket).await.unwrap()
+    }
+
     fn client(&self, options: ClientOptions) -> HttpsClient {
         HttpsClient::new(&client_config(&self.tls.trust, None).unwrap(), options)
     }
@@ -59,7 +76,9 @@ impl Up {
 async fn panics_and_stuck_handlers_become_problems_and_the_server_lives() {
     let up = up(Limits::default()).await;
     let client = up.tls.client();
-    for (path, status, code) in [("/panic", 500, "internal"), ("/stuck", 504, "timeout"), ("/none", 404, "not-found")] {
+    for (path, status, code) in
+        [("/panic", 500, "internal"), ("/stuck", 504, "timeout"), ("/nowhere", 404, "not-found")]
+    {
         let answer = client.get(&up.url(path)).await.unwrap();
         assert_eq!(answer.status, status, "{path}");
         let body = answer.json();
@@ -77,7 +96,7 @@ async fn panics_and_stuck_handlers_become_problems_and_the_server_lives() {
 async fn safe_headers_stand_on_every_answer_and_our_request_id_on_top() {
     let up = up(Limits::default()).await;
     let id = header::HeaderName::from_static("x-request-id");
-    for path in ["/ok", "/none", "/panic"] {
+    for path in ["/ok", "/nowhere", "/panic"] {
         let sent = [(id.clone(), "mine")];
         let answer = up.tls.client().send(Method::GET, &up.url(path), &sent, "".into()).await.unwrap();
         for (name, value) in [
@@ -104,6 +123,58 @@ async fn silent_connections_are_cut() {
     assert!(matches!(cut, Ok(Ok(0) | Err(_))), "the server closed it");
 }
 
+/// Whether the server ends the connection within this time; what it sends before is thrown away.
+async fn ends_within(stream: &mut TlsStream<TcpStream>, seconds: f32) -> bool {
+    let mut sink = Vec::new();
+    tokio::time::timeout(Duration::from_secs_f32(seconds), stream.read_to_end(&mut sink)).await.is_ok()
+}
+
+/// After the handshake there is a deadline, too, for either protocol, and for a head that comes byte by byte.
+#[tokio::test]
+async fn silence_after_the_handshake_is_cut() {
+    let limits = Limits { headers: Duration::from_millis(500), ..Limits::default() };
+    let up = up(limits).await;
+    for protocol in ["http/1.1", "h2"] {
+        let mut silent = up.raw(protocol.as_bytes()).await;
+        assert!(ends_within(&mut silent, 5.0).await, "{protocol}: nothing was sent");
+    }
+    let mut half = up.raw(b"h2").await;
+    half.write_all(b"PRI * HTTP/2.0").await.unwrap();
+    assert!(ends_within(&mut half, 5.0).await, "half a preface");
+    let mut slow = up.raw(b"http/1.1").await;
+    let began = std::time::Instant::now();
+    for byte in std::iter::once(b'G').chain(std::iter::repeat(b'x')) {
+        if slow.write_all(&[byte]).await.is_err() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        assert!(began.elapsed() < Duration::from_secs(5), "a head of single bytes is taken for ever");
+    }
+}
+
+/// Between requests there is more time than within one.
+#[tokio::test]
+async fn a_connection_may_rest_between_requests_but_not_for_ever() {
+    let limits =
+        Limits { headers: Duration::from_millis(300), idle: Duration::from_millis(2_500), ..Limits::default() };
+    let up = up(limits).await;
+    let mut stream = up.raw(b"http/1.1").await;
+    for _ in 0..2 {
+        stream.write_all(b"GET /ok HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
+        let mut answer = [0; 2048];
+        let read = stream.read(&mut answer).await.unwrap();
+        assert!(answer[..read].starts_with(b"HTTP/1.1 200"), "the connection was kept");
+        tokio::time::sleep(Duration::from_millis(900)).await;
+    }
+    stream.write_all(b"GET /slow HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
+    let mut answer = [0; 2048];
+    assert!(stream.read(&mut answer).await.unwrap() > 0, "a handler may take longer than a head");
+    assert!(ends_within(&mut stream, 6.0).await, "nothing more was asked");
+    let mut begun = up.raw(b"http/1.1").await;
+    begun.write_all(b"GET /ok HTTP/1.1\r\nhost: localhost\r\n\r\nG").await.unwrap();
+    assert!(ends_within(&mut begun, 6.0).await, "a second head that does not go on");
+}
+
 #[tokio::test]
 async fn an_orderly_end_lets_requests_finish_and_a_short_one_cuts_them() {
     let server = up(Limits::default()).await;
@@ -115,11 +186,22 @@ async fn an_orderly_end_lets_requests_finish_and_a_short_one_cuts_them() {
     assert_eq!(under_way.await.unwrap().unwrap().status, 200);
     assert!(server.tls.client().get(&next).await.is_err(), "nobody listens any more");
 
-    let server = up(Limits::default()).await;
-    let (client, url) = (server.tls.client(), server.url("/stuck"));
-    tokio::spawn(async move { client.get(&url).await });
-    tokio::time::sleep(Duration::from_millis(150)).await;
-    assert!(!server.serving.stop(Duration::from_millis(100)).await, "one had to be cut");
+    for protocol in ["http/1.1", "h2"] {
+        let server = up(Limits::default()).await;
+        let mut stuck = server.raw(protocol.as_bytes()).await;
+        if protocol == "h2" {
+            // The preface, empty SETTINGS, and a stream that is opened: GET /stuck, literally.
+            stuck.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await.unwrap();
+            stuck.write_all(b"\0\0\x15\x01\x05\0\0\0\x01\x82\x87\x04\x06/stuck\x01\x09localhost").await.unwrap();
+        } else {
+            stuck.write_all(b"GET /stuck HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
+        }
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        let began = std::time::Instant::now();
+        assert!(!server.serving.stop(Duration::from_millis(100)).await, "{protocol}: one had to be cut");
+        assert!(ends_within(&mut stuck, 1.0).await, "{protocol}: it was cut");
+        assert!(began.elapsed() < Duration::from_millis(1_500), "{protocol}: before the handler came to its end");
+    }
 }
 
 #[tokio::test]
@@ -162,4 +244,48 @@ async fn bodies_are_bounded_also_without_a_declared_length() {
     assert_eq!(send(vec![b' '; keyrealm_http::MAX_BODY + 1]).await.status, 413);
     let most = [vec![b' '; keyrealm_http::MAX_BODY - 2], b"{}".to_vec()].concat();
     assert_eq!(send(most).await.status, 200, "the limit itself is allowed");
+    // In chunks: nobody says beforehand how many.
+    let mut stream = up.raw(b"http/1.1").await;
+    let head = "POST /json HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n\
+                transfer-encoding: chunked\r\nconnection: close\r\n\r\n";
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let chunk = [b"10000\r\n".to_vec(), vec![b' '; 0x10000], b"\r\n".to_vec()].concat();
+    for _ in 0..=keyrealm_http::MAX_BODY / 0x10000 {
+        stream.write_all(&chunk).await.unwrap();
+    }
+    stream.write_all(b"0\r\n\r\n").await.unwrap();
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer).await;
+    let answer = String::from_utf8_lossy(&answer).into_owned();
+    assert!(answer.starts_with("HTTP/1.1 413") && answer.contains("Send at most 2 MiB"), "{answer}");
+}
+
+#[tokio::test]
+async fn calls_without_a_body_take_none() {
+    let up = up(Limits::default()).await;
+    let send = async |content_type: &str, body: &str| {
+        let headers = [(header::CONTENT_TYPE, content_type)];
+        up.tls.client().send(Method::POST, &up.url("/none"), &headers, body.to_owned().into()).await.unwrap()
+    };
+    assert_eq!(send("text/plain", "").await.status, 200);
+    assert_eq!(send("application/json", "{}").await.status, 200);
+    for (content_type, body, expected) in [
+        ("application/json", "{\"reason\":1}", "invalid-field"),
+        ("application/json", "[]", "invalid-json"),
+        ("application/json", "{", "invalid-json"),
+        ("text/plain", "{}", "unsupported-media-type"),
+    ] {
+        let answer = send(content_type, body).await;
+        assert_eq!(answer.json()["type"], format!("/problems/{expected}"), "{body}");
+    }
+}
+
+/// A server on one address is asked there and nowhere else.
+#[tokio::test]
+async fn the_probe_asks_the_configured_address() {
+    let up = up_at("127.0.0.2:0", Limits::default()).await;
+    probe(&up.tls.trust, &format!("127.0.0.2:{}", up.port), "livez").await.unwrap();
+    assert!(probe(&up.tls.trust, &format!("127.0.0.1:{}", up.port), "livez").await.is_err());
+    let error = probe(&up.tls.trust, "127.0.0.1", "livez").await.unwrap_err().to_string();
+    assert!(error.contains("server.admin.address `127.0.0.1`"), "{error}");
 }

@@ -54,7 +54,7 @@ pub fn subscriber<W>(format: Format, level: &str, writer: W) -> Result<tracing::
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
-    let filter: Targets = level.parse().map_err(|_| TelemetryError::Filter(level.to_owned()))?;
+    let filter = filter(level)?;
     let fields = debug_fn(|writer: &mut Writer<'_>, field: &Field, value: &dyn fmt::Debug| {
         write!(writer, "{}={:?}", field.name(), Masked(field, value))
     });
@@ -62,6 +62,21 @@ where
     let lines = lines.fmt_fields(fields.delimited(" ")).event_format(Lines(format));
     Ok(tracing_subscriber::registry().with(filter).with(lines).into())
 }
+
+/// Whether a filter can be read.
+///
+/// # Errors
+/// When it cannot.
+pub fn check_level(level: &str) -> Result<(), TelemetryError> {
+    filter(level).map(drop)
+}
+
+fn filter(level: &str) -> Result<Targets, TelemetryError> {
+    level.parse().map_err(|_| TelemetryError::Filter(level.to_owned()))
+}
+
+/// The span's field that becomes a member of every line within it.
+const REQUEST_ID: &str = "request_id";
 
 /// Parts of field names behind which a secret may stand.
 const SECRET: [&str; 11] = [
@@ -156,10 +171,13 @@ where
     ) -> fmt::Result {
         let mut event_fields = Collected::default();
         event.record(&mut event_fields);
-        let mut spans = Vec::new();
+        let (mut spans, mut request_id) = (Vec::new(), None);
         for span in context.event_scope().into_iter().flat_map(tracing_subscriber::registry::Scope::from_root) {
             let extensions = span.extensions();
             let fields = extensions.get::<FormattedFields<N>>().map_or("", |formatted| formatted.fields.as_str());
+            // The fields were made into text when the span began: what only some lines need costs no request anything.
+            let named = |field: &str| Some(field.strip_prefix(REQUEST_ID)?.strip_prefix('=')?.to_owned());
+            request_id = request_id.or_else(|| fields.split(' ').find_map(named));
             spans.push(format!("{}{{{fields}}}", span.name()));
         }
         let mut time = String::new();
@@ -177,15 +195,20 @@ where
                     spans.join(":")
                 )
             }
-            Format::Json => json!({
-                "timestamp": time,
-                "severity": metadata.level().as_str(),
-                "target": metadata.target(),
-                "body": event_fields.message,
-                "attributes": event_fields.fields,
-                "spans": spans,
-            })
-            .to_string(),
+            Format::Json => {
+                let mut line = json!({
+                    "timestamp": time,
+                    "severity": metadata.level().as_str(),
+                    "target": metadata.target(),
+                    "body": event_fields.message,
+                    "attributes": event_fields.fields,
+                    "spans": spans,
+                });
+                if let (Some(id), Some(members)) = (request_id, line.as_object_mut()) {
+                    members.insert(REQUEST_ID.to_owned(), id.into());
+                }
+                line.to_string()
+            }
         };
         writeln!(writer, "{}", line.trim_end())
     }
@@ -236,8 +259,27 @@ mod tests {
         assert!(logged(Format::Json).lines().all(|line| line.starts_with('{') && line.ends_with('}')));
     }
 
+    /// What a problem tells the caller is found in the log by its own member.
+    #[test]
+    fn the_request_id_is_a_member_of_lines_within_a_request() {
+        let lines = Lines::default();
+        let writer = lines.clone();
+        let log = subscriber(Format::Json, "info", move || writer.clone()).unwrap();
+        tracing::dispatcher::with_default(&log, || {
+            let path = "/x request_id=theirs";
+            let span = tracing::info_span!("request", request_id = %"ours", path);
+            span.in_scope(|| tracing::info_span!("inner", path).in_scope(|| tracing::info!("within")));
+            tracing::info!("without");
+        });
+        let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+        let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!((&lines[0]["body"], &lines[0]["request_id"]), (&"within".into(), &"ours".into()));
+        assert!(lines[1].get("request_id").is_none(), "{text}");
+    }
+
     #[test]
     fn a_filter_that_is_none_is_named() {
         assert!(subscriber(Format::Human, "kms=loud", std::io::sink).unwrap_err().to_string().contains("`kms=loud`"));
+        assert!(check_level("kms=loud").is_err() && check_level("info,kms=debug").is_ok());
     }
 }

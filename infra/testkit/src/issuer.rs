@@ -26,6 +26,7 @@ pub struct TestIssuer {
     /// How often the key set was read.
     pub reads: Arc<AtomicUsize>,
     down: Arc<AtomicBool>,
+    hanging: Arc<AtomicBool>,
     signer: Box<dyn Signer>,
     kid: String,
     clock: SharedClock,
@@ -41,10 +42,14 @@ impl TestIssuer {
         let kid = jwk.kid.clone();
         let set = serde_json::to_string(&JwkSet { keys: vec![jwk] }).unwrap();
         let (reads, down) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
+        let hanging = Arc::new(AtomicBool::new(false));
         let handler = {
-            let (reads, down) = (Arc::clone(&reads), Arc::clone(&down));
+            let (reads, down, hanging) = (Arc::clone(&reads), Arc::clone(&down), Arc::clone(&hanging));
             async move || {
                 reads.fetch_add(1, Ordering::SeqCst);
+                if hanging.load(Ordering::SeqCst) {
+                    std::future::pending::<()>().await;
+                }
                 let status = if down.load(Ordering::SeqCst) { 500 } else { 200 };
                 (axum::http::StatusCode::from_u16(status).unwrap(), set)
             }
@@ -56,12 +61,28 @@ impl TestIssuer {
         let serving = Serving::start(vec![Listener { name: "issuer", socket, tls, router }], Limits::default());
         let issuer = format!("https://localhost:{port}");
         let jwks_url = format!("{issuer}/jwks").parse().unwrap();
-        Self { issuer, jwks_url, reads, down, signer, kid, clock, audience: audience.to_owned(), _serving: serving }
+        Self {
+            issuer,
+            jwks_url,
+            reads,
+            down,
+            hanging,
+            signer,
+            kid,
+            clock,
+            audience: audience.to_owned(),
+            _serving: serving,
+        }
     }
 
     /// From now on the key set answers 500, or 200 again.
     pub fn set_down(&self, down: bool) {
         self.down.store(down, Ordering::SeqCst);
+    }
+
+    /// From now on the key set is never answered, or is again.
+    pub fn set_hanging(&self, hanging: bool) {
+        self.hanging.store(hanging, Ordering::SeqCst);
     }
 
     /// The claims of a good token.

@@ -56,6 +56,11 @@ impl Algorithm {
         TABLE.iter().map(|row| row.name).collect()
     }
 
+    /// The names of those that sign.
+    pub(crate) fn signing() -> impl Iterator<Item = &'static str> {
+        TABLE.iter().filter(|row| matches!(row.kind, Kind::Signature(_))).map(|row| row.name)
+    }
+
     /// Makes new material. Slow for RSA: not on an async thread.
     pub(crate) fn generate(&self, random: &dyn Random) -> Result<SecretBytes, CryptoError> {
         match self.kind {

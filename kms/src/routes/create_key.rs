@@ -38,7 +38,6 @@ fn default_algorithm() -> String {
     responses(
         (status = 201, description = "The key; `Location` has its address", body = KeyView),
         (status = 400, description = "A field or the algorithm is not allowed"),
-        (status = 401, description = "No valid token"), (status = 403, description = "The scope is missing"),
         (status = 409, description = "The name is in use"),
     )
 )]

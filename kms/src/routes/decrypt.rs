@@ -26,7 +26,9 @@ pub(crate) struct Decrypt {
 pub(crate) struct Plaintext {
     /// base64url without padding.
     plaintext: String,
+    #[schema(format = Uuid)]
     key_id: String,
+    #[schema(format = Uuid)]
     version_id: String,
     version: u32,
 }
@@ -34,11 +36,10 @@ pub(crate) struct Plaintext {
 /// Decrypts with the version that the ciphertext names.
 #[utoipa::path(
     post, path = "/api/v1/keys/{key_id}/decrypt", tag = "operations", request_body = Decrypt,
-    params(("key_id" = String, Path, description = "UUIDv7")),
+    params(("key_id" = String, Path, format = Uuid, description = "UUIDv7")),
     responses(
         (status = 200, description = "The plaintext", body = Plaintext),
         (status = 400, description = "It does not open with this key and context"),
-        (status = 401, description = "No valid token"), (status = 403, description = "The scope is missing"),
         (status = 404, description = "There is no such key in this tenant"),
         (status = 409, description = "The key is disabled"),
     )

@@ -27,7 +27,9 @@ pub(crate) struct Encrypt {
 pub(crate) struct Ciphertext {
     /// Compact JWE (RFC 7516); its `kid` is the version's id.
     ciphertext: String,
+    #[schema(format = Uuid)]
     key_id: String,
+    #[schema(format = Uuid)]
     version_id: String,
     version: u32,
 }
@@ -35,11 +37,10 @@ pub(crate) struct Ciphertext {
 /// Encrypts with the latest version.
 #[utoipa::path(
     post, path = "/api/v1/keys/{key_id}/encrypt", tag = "operations", request_body = Encrypt,
-    params(("key_id" = String, Path, description = "UUIDv7")),
+    params(("key_id" = String, Path, format = Uuid, description = "UUIDv7")),
     responses(
         (status = 200, description = "The ciphertext", body = Ciphertext),
         (status = 400, description = "A field is not allowed, or the key does not encrypt"),
-        (status = 401, description = "No valid token"), (status = 403, description = "The scope is missing"),
         (status = 404, description = "There is no such key in this tenant"),
         (status = 409, description = "The key is disabled, or its version is used up"),
     )

@@ -12,10 +12,9 @@ use crate::error::KmsError;
 
 /// Reads a key.
 #[utoipa::path(
-    get, path = "/api/v1/keys/{key_id}", tag = "keys", params(("key_id" = String, Path, description = "UUIDv7")),
+    get, path = "/api/v1/keys/{key_id}", tag = "keys", params(("key_id" = String, Path, format = Uuid, description = "UUIDv7")),
     responses(
         (status = 200, description = "The key", body = KeyView), (status = 400, description = "No UUIDv7"),
-        (status = 401, description = "No valid token"), (status = 403, description = "The scope is missing"),
         (status = 404, description = "There is no such key in this tenant"),
     )
 )]

@@ -38,13 +38,12 @@ pub(crate) struct KeyList {
         ("name[]" = Option<Vec<String>>, Query, description = "Only keys of these names"),
         ("algorithm[]" = Option<Vec<String>>, Query, description = "Only keys of these algorithms"),
         ("state[]" = Option<Vec<String>>, Query, description = "Only keys in these states: active, disabled"),
-        ("sort[]" = Option<Vec<String>>, Query, description = "`field` or `field:ASC|DESC`; field is name, algorithm, state, created_at or updated_at"),
-        ("page" = Option<u32>, Query, description = "From 0"),
-        ("size" = Option<u32>, Query, description = "1 to 50, 25 if not given"),
+        ("sort[]" = Option<Vec<String>>, Query, max_items = 5, description = "`field` or `field:ASC|DESC`, no field twice; field is name, algorithm, state, created_at or updated_at"),
+        ("page" = Option<u32>, Query, maximum = 1000000, description = "From 0"),
+        ("size" = Option<u32>, Query, minimum = 1, maximum = 50, description = "1 to 50, 25 if not given"),
     ),
     responses(
         (status = 200, description = "A page", body = KeyList), (status = 400, description = "A parameter is not allowed"),
-        (status = 401, description = "No valid token"), (status = 403, description = "The scope is missing"),
     )
 )]
 pub(crate) async fn list_keys(State(app): State<App>, caller: Caller, query: Query) -> Result<Json<KeyList>, Response> {
@@ -73,10 +72,23 @@ fn filter(query: &Query) -> Result<Filter, Problem> {
         names: list("name[]", &|value| value.len() <= 63, "names".to_owned())?,
         algorithms: list("algorithm[]", &|value| Algorithm::from_name(value).is_some(), Algorithm::names().join(", "))?,
         states: list("state[]", &|value| KeyState::from_name(value).is_some(), states)?,
-        sort: query.list("sort[]").map(sort).collect::<Result<_, _>>()?,
+        sort: sorts(query)?,
         page: number(query, "page", 0, 0, 1_000_000)?,
         size: number(query, "size", DEFAULT_SIZE, 1, MAX_SIZE)?,
     })
+}
+
+/// No column twice, and so no more of them than there are.
+fn sorts(query: &Query) -> Result<Vec<(SortColumn, bool)>, Problem> {
+    let mut sorts: Vec<(SortColumn, bool)> = Vec::new();
+    for text in query.list("sort[]") {
+        let sort = sort(text)?;
+        if sorts.iter().any(|(column, _)| *column == sort.0) {
+            return Err(refuse(format!("`sort[]` has the field {} twice; give each at most once", sort.0.name())));
+        }
+        sorts.push(sort);
+    }
+    Ok(sorts)
 }
 
 fn sort(text: &str) -> Result<(SortColumn, bool), Problem> {

@@ -23,6 +23,7 @@ pub(crate) struct VersionList {
 #[derive(Serialize, ToSchema)]
 pub(crate) struct VersionView {
     /// UUIDv7; the `kid` of what it encrypted or signed.
+    #[schema(format = Uuid)]
     version_id: String,
     /// Counts from 1.
     version: u32,
@@ -32,10 +33,10 @@ pub(crate) struct VersionView {
 
 /// Lists the versions of a key, the newest first.
 #[utoipa::path(
-    get, path = "/api/v1/keys/{key_id}/versions", tag = "keys", params(("key_id" = String, Path, description = "UUIDv7")),
+    get, path = "/api/v1/keys/{key_id}/versions", tag = "keys", params(("key_id" = String, Path, format = Uuid, description = "UUIDv7")),
     responses(
-        (status = 200, description = "The versions", body = VersionList), (status = 401, description = "No valid token"),
-        (status = 403, description = "The scope is missing"), (status = 404, description = "There is no such key in this tenant"),
+        (status = 200, description = "The versions", body = VersionList),
+        (status = 404, description = "There is no such key in this tenant"),
     )
 )]
 pub(crate) async fn list_versions(

@@ -17,7 +17,6 @@ mod view;
 use std::sync::Arc;
 
 use keyrealm_auth::{BearerVerifier, ProtectedRouter, Scope};
-use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::operate::Operations;
@@ -25,7 +24,7 @@ use crate::operate::Operations;
 pub(crate) type App = Arc<Operations>;
 
 /// All routes, each with the scope that it needs.
-pub(crate) fn router(verifier: Arc<BearerVerifier>) -> OpenApiRouter<App> {
+pub(crate) fn router(verifier: Arc<BearerVerifier>) -> ProtectedRouter<App> {
     ProtectedRouter::new(verifier)
         .route(Scope::KeyCreate, routes!(create_key::create_key))
         .route(Scope::KeyRead, routes!(list_keys::list_keys))
@@ -40,5 +39,4 @@ pub(crate) fn router(verifier: Arc<BearerVerifier>) -> OpenApiRouter<App> {
         .route(Scope::Sign, routes!(sign::sign))
         .route(Scope::Verify, routes!(verify::verify))
         .route(Scope::KeyRead, routes!(jwks::jwks))
-        .into_inner()
 }

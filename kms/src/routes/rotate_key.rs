@@ -4,7 +4,7 @@ use axum::Json;
 use axum::extract::State;
 use keyrealm_auth::Caller;
 use keyrealm_base::KeyId;
-use keyrealm_http::extract::PathId;
+use keyrealm_http::extract::{Empty, PathId};
 
 use super::App;
 use super::view::KeyView;
@@ -12,10 +12,9 @@ use crate::error::KmsError;
 
 /// Makes a new version, which encrypts and signs from now on. Older ones decrypt and verify.
 #[utoipa::path(
-    post, path = "/api/v1/keys/{key_id}/rotate", tag = "keys", params(("key_id" = String, Path, description = "UUIDv7")),
+    post, path = "/api/v1/keys/{key_id}/rotate", tag = "keys", params(("key_id" = String, Path, format = Uuid, description = "UUIDv7")),
     responses(
         (status = 200, description = "The key with its new latest version", body = KeyView),
-        (status = 401, description = "No valid token"), (status = 403, description = "The scope is missing"),
         (status = 404, description = "There is no such key in this tenant"),
         (status = 409, description = "The key is disabled"),
     )
@@ -24,6 +23,7 @@ pub(crate) async fn rotate_key(
     State(app): State<App>,
     caller: Caller,
     PathId(id): PathId<KeyId>,
+    _: Empty,
 ) -> Result<Json<KeyView>, KmsError> {
     Ok(Json(app.service.rotate(caller.tenant, id).await?.into()))
 }

@@ -4,7 +4,7 @@ use axum::Json;
 use axum::extract::State;
 use keyrealm_auth::Caller;
 use keyrealm_base::KeyId;
-use keyrealm_http::extract::PathId;
+use keyrealm_http::extract::{Empty, PathId};
 use keyrealm_registry::ManagedBy;
 
 use super::App;
@@ -14,10 +14,10 @@ use crate::error::KmsError;
 
 /// Disables a key: it does nothing until it is enabled again.
 #[utoipa::path(
-    post, path = "/api/v1/keys/{key_id}/disable", tag = "keys", params(("key_id" = String, Path, description = "UUIDv7")),
+    post, path = "/api/v1/keys/{key_id}/disable", tag = "keys", params(("key_id" = String, Path, format = Uuid, description = "UUIDv7")),
     responses(
-        (status = 200, description = "The key", body = KeyView), (status = 401, description = "No valid token"),
-        (status = 403, description = "The scope is missing"), (status = 404, description = "There is no such key in this tenant"),
+        (status = 200, description = "The key", body = KeyView),
+        (status = 404, description = "There is no such key in this tenant"),
         (status = 409, description = "It is disabled already, or managed by a resource"),
     )
 )]
@@ -25,16 +25,17 @@ pub(crate) async fn disable_key(
     state: State<App>,
     caller: Caller,
     id: PathId<KeyId>,
+    _: Empty,
 ) -> Result<Json<KeyView>, KmsError> {
     set(state, caller, id, KeyState::Disabled).await
 }
 
 /// Enables a disabled key.
 #[utoipa::path(
-    post, path = "/api/v1/keys/{key_id}/enable", tag = "keys", params(("key_id" = String, Path, description = "UUIDv7")),
+    post, path = "/api/v1/keys/{key_id}/enable", tag = "keys", params(("key_id" = String, Path, format = Uuid, description = "UUIDv7")),
     responses(
-        (status = 200, description = "The key", body = KeyView), (status = 401, description = "No valid token"),
-        (status = 403, description = "The scope is missing"), (status = 404, description = "There is no such key in this tenant"),
+        (status = 200, description = "The key", body = KeyView),
+        (status = 404, description = "There is no such key in this tenant"),
         (status = 409, description = "It is enabled already, or managed by a resource"),
     )
 )]
@@ -42,6 +43,7 @@ pub(crate) async fn enable_key(
     state: State<App>,
     caller: Caller,
     id: PathId<KeyId>,
+    _: Empty,
 ) -> Result<Json<KeyView>, KmsError> {
     set(state, caller, id, KeyState::Active).await
 }

@@ -26,7 +26,9 @@ pub(crate) struct Sign {
 pub(crate) struct Signature {
     /// Compact JWS (RFC 7515) with the payload inside; its `kid` is the version's id.
     signature: String,
+    #[schema(format = Uuid)]
     key_id: String,
+    #[schema(format = Uuid)]
     version_id: String,
     version: u32,
 }
@@ -34,11 +36,10 @@ pub(crate) struct Signature {
 /// Signs with the latest version.
 #[utoipa::path(
     post, path = "/api/v1/keys/{key_id}/sign", tag = "operations", request_body = Sign,
-    params(("key_id" = String, Path, description = "UUIDv7")),
+    params(("key_id" = String, Path, format = Uuid, description = "UUIDv7")),
     responses(
         (status = 200, description = "The signature", body = Signature),
         (status = 400, description = "A field is not allowed, or the key does not sign"),
-        (status = 401, description = "No valid token"), (status = 403, description = "The scope is missing"),
         (status = 404, description = "There is no such key in this tenant"),
         (status = 409, description = "The key is disabled"),
     )

@@ -24,10 +24,9 @@ pub(crate) struct UpdateKey {
 /// Changes name and description.
 #[utoipa::path(
     patch, path = "/api/v1/keys/{key_id}", tag = "keys", request_body = UpdateKey,
-    params(("key_id" = String, Path, description = "UUIDv7")),
+    params(("key_id" = String, Path, format = Uuid, description = "UUIDv7")),
     responses(
         (status = 200, description = "The key", body = KeyView), (status = 400, description = "A field is not allowed"),
-        (status = 401, description = "No valid token"), (status = 403, description = "The scope is missing"),
         (status = 404, description = "There is no such key in this tenant"),
         (status = 409, description = "The name is in use, or the key is managed by a resource"),
     )

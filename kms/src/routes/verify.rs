@@ -28,7 +28,9 @@ pub(crate) struct Valid {
     valid: bool,
     /// base64url without padding.
     payload: String,
+    #[schema(format = Uuid)]
     key_id: String,
+    #[schema(format = Uuid)]
     version_id: String,
     version: u32,
 }
@@ -36,11 +38,10 @@ pub(crate) struct Valid {
 /// Verifies with the version that the signature names.
 #[utoipa::path(
     post, path = "/api/v1/keys/{key_id}/verify", tag = "operations", request_body = Verify,
-    params(("key_id" = String, Path, description = "UUIDv7")),
+    params(("key_id" = String, Path, format = Uuid, description = "UUIDv7")),
     responses(
         (status = 200, description = "The signature verifies", body = Valid),
         (status = 400, description = "It does not verify with this key and context"),
-        (status = 401, description = "No valid token"), (status = 403, description = "The scope is missing"),
         (status = 404, description = "There is no such key in this tenant"),
         (status = 409, description = "The key is disabled"),
     )

@@ -12,6 +12,7 @@ use crate::domain::key::{Key, KeyState};
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct KeyView {
     /// UUIDv7.
+    #[schema(format = Uuid)]
     pub(crate) key_id: String,
     /// Unique in the tenant.
     pub(crate) name: String,

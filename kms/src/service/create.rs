@@ -44,7 +44,7 @@ impl KeyService {
         let mut change = self.change(tenant).await?;
         let key = change.put_key(None, key).await.map_err(taken)?;
         change.put_version(self.version(id, 1), &key.algorithm, &material).await?;
-        change.commit().await?;
+        self.commit(tenant, change).await?;
         Ok(key)
     }
 
@@ -62,7 +62,7 @@ impl KeyService {
         let key = Key { latest_version: version, updated_at: self.clock.now(), ..stored.key.clone() };
         let key = change.put_key(Some(&stored), key).await?;
         change.put_version(self.version(id, version), &key.algorithm, &material).await?;
-        change.commit().await?;
+        self.commit(tenant, change).await?;
         Ok(key)
     }
 

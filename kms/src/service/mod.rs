@@ -13,13 +13,15 @@ use keyrealm_base::{SharedClock, SharedRandom, TenantId};
 use keyrealm_registry::tenants;
 use keyrealm_store::{Database, Product, Space, TenantAccess};
 use moka::future::Cache;
-use tokio::sync::Semaphore;
 
 use crate::domain::algorithm::Algorithm;
 use crate::error::KmsError;
+use crate::freshness::Freshness;
 use crate::seal;
+use crate::slow::Slow;
 use crate::storage::{self, keys, versions};
 
+use change::Change;
 pub(crate) use create::NewKey;
 pub(crate) use state::KeyPatch;
 
@@ -32,43 +34,51 @@ pub(crate) struct KeyService {
     pub(crate) barrier: Barrier,
     pub(crate) clock: SharedClock,
     pub(crate) random: SharedRandom,
+    pub(crate) freshness: Arc<Freshness>,
     known: RwLock<HashMap<TenantId, bool>>,
     opened: Cache<TenantId, ()>,
-    slow: Semaphore,
+    slow: Slow,
 }
 
 impl KeyService {
     pub(crate) fn new(database: Arc<Database>, barrier: Barrier, clock: SharedClock, random: SharedRandom) -> Self {
-        let opened = Cache::new(10_000);
-        Self { database, barrier, clock, random, known: RwLock::default(), opened, slow: Semaphore::new(SLOW_QUEUE) }
+        let (freshness, known, slow) = (Arc::default(), RwLock::default(), Slow::new(SLOW_QUEUE));
+        Self { database, barrier, clock, random, freshness, known, opened: Cache::new(10_000), slow }
     }
 
-    /// Reads which tenants there are; the answer is whether one has gone.
-    pub(crate) async fn read_tenants(&self) -> Result<bool, KmsError> {
+    /// Reads which tenants there are; the answer is those that were served until now and are not any more.
+    pub(crate) async fn read_tenants(&self) -> Result<Vec<TenantId>, KmsError> {
         let mut tx = self.database.control().await?;
         let fresh: HashMap<TenantId, bool> =
             tenants::list(&mut tx).await?.into_iter().map(|tenant| (tenant.id, tenant.enabled)).collect();
         let gone: Vec<TenantId> = match self.known.write() {
             Ok(mut known) => {
-                let gone = known.keys().filter(|id| !fresh.contains_key(id)).copied().collect();
+                let served = known.iter().filter(|(_, enabled)| **enabled).map(|(id, _)| *id);
+                let gone = served.filter(|id| fresh.get(id) != Some(&true)).collect();
                 *known = fresh;
                 gone
             }
-            Err(_) => return Ok(false),
+            Err(_) => return Ok(Vec::new()),
         };
         for tenant in &gone {
             self.opened.invalidate(tenant).await;
             self.barrier.forget(*tenant).await;
         }
-        Ok(!gone.is_empty())
+        Ok(gone)
+    }
+
+    /// Refuses tenants that are not known or disabled; from memory.
+    pub(crate) fn check_tenant(&self, tenant: TenantId) -> Result<(), KmsError> {
+        match self.known.read().ok().and_then(|known| known.get(&tenant).copied()) {
+            Some(true) => Ok(()),
+            Some(false) => Err(KmsError::TenantDisabled),
+            None => Err(KmsError::UnknownTenant),
+        }
     }
 
     /// Makes sure that the tenant exists, its tables are there, and its rows are those of its head. Once a process.
     pub(crate) async fn sealer(&self, tenant: TenantId) -> Result<Arc<Sealer>, KmsError> {
-        let enabled = self.known.read().ok().and_then(|known| known.get(&tenant).copied());
-        if enabled != Some(true) {
-            return Err(KmsError::UnknownTenant);
-        }
+        self.check_tenant(tenant)?;
         if !self.opened.contains_key(&tenant) {
             let opened = self.opened.try_get_with(tenant, self.open(tenant)).await;
             opened.map_err(KmsError::Shared)?;
@@ -104,8 +114,15 @@ impl KeyService {
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, KmsError> {
-        let _permit = self.slow.try_acquire().map_err(|_| KmsError::Busy)?;
-        tokio::task::spawn_blocking(work).await.map_err(|_| KmsError::Busy)
+        self.slow.run(work).await
+    }
+
+    /// Commits a change of a tenant. Whoever is answered after that sees it; also when the commit seems to have failed, for
+    /// then it may have been made.
+    async fn commit(&self, tenant: TenantId, change: Change) -> Result<(), KmsError> {
+        let done = change.commit().await;
+        self.freshness.changed(tenant);
+        done
     }
 
     async fn generate(&self, algorithm: &'static Algorithm) -> Result<keyrealm_crypto::SecretBytes, KmsError> {

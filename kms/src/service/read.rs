@@ -47,12 +47,6 @@ impl KeyService {
         Ok((stored, versions::of_key(&mut tx, id).await?, epoch))
     }
 
-    /// The ids of all keys.
-    pub(crate) async fn key_ids(&self, tenant: TenantId) -> Result<Vec<KeyId>, KmsError> {
-        self.sealer(tenant).await?;
-        Ok(keys::all(&mut self.reader(tenant).await?).await?.iter().map(|stored| stored.key.id).collect())
-    }
-
     async fn reader(&self, tenant: TenantId) -> Result<TenantTx, KmsError> {
         Ok(self.database.tenant(Product::Kms, tenant, TenantAccess::Read).await?)
     }

@@ -38,6 +38,12 @@ impl KeyService {
         .await
     }
 
+    /// Gives a key that nobody declares any more to those who use the API, or back to its resource.
+    pub(crate) async fn give_to(&self, tenant: TenantId, id: KeyId, owner: ManagedBy) -> Result<Key, KmsError> {
+        let give = |key| Key { managed_by: owner, ..key };
+        self.edit(tenant, id, Operation::Update, ManagedBy::Resource, give).await
+    }
+
     /// Disables or enables.
     pub(crate) async fn set_state(
         &self,
@@ -71,7 +77,7 @@ impl KeyService {
         }
         let edited = Key { updated_at: self.clock.now(), ..edit(stored.key.clone()) };
         let key = change.put_key(Some(&stored), edited).await.map_err(taken)?;
-        change.commit().await?;
+        self.commit(tenant, change).await?;
         Ok(key)
     }
 }

@@ -150,6 +150,13 @@ impl Kms {
         self.call(&self.token("kms:admin"), Method::GET, path, None).await
     }
 
+    /// `/readyz`, with everything that it tells who has a certificate.
+    pub(crate) async fn ready(&self) -> Answer {
+        let port = self.running.as_ref().unwrap().addresses().admin.port();
+        let url = format!("https://localhost:{port}/readyz").parse().unwrap();
+        self.tls.client_with_certificate().get(&url).await.unwrap()
+    }
+
     pub(crate) async fn key(&self, name: &str, algorithm: &str) -> String {
         let answer = self.post("/api/v1/keys", json!({"name": name, "algorithm": algorithm})).await;
         assert_eq!(answer.status, 201, "{}", answer.text());

@@ -1,10 +1,12 @@
 //! Extractors that say what is wrong and where, and never repeat a value back.
 
+mod empty;
 mod form;
 mod json;
 mod path;
 mod query;
 
+pub use empty::Empty;
 pub use form::Form;
 pub use json::Json;
 pub use path::PathId;
@@ -23,16 +25,21 @@ async fn body(request: Request) -> Result<Bytes, Problem> {
     let declared =
         request.headers().get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
     if declared.is_some_and(|length| length > MAX_BODY) {
-        return Err(ProblemCode::PayloadTooLarge.into());
+        return Err(too_large());
     }
     to_bytes(request.into_body(), MAX_BODY).await.map_err(|error| {
         let source = std::error::Error::source(&error);
         if source.is_some_and(<dyn std::error::Error>::is::<http_body_util::LengthLimitError>) {
-            ProblemCode::PayloadTooLarge.into()
+            too_large()
         } else {
             Problem::new(ProblemCode::BadRequest, "the body ended early")
         }
     })
+}
+
+fn too_large() -> Problem {
+    Problem::new(ProblemCode::PayloadTooLarge, "the body has more than 2 MiB")
+        .help("Send at most 2 MiB; encrypt a large text with a key of its own, and that key here.")
 }
 
 /// Whether the content type is this one, whatever its parameters.
