@@ -1,9 +1,15 @@
-//! Developer tasks: `cargo xtask <test|openapi>`.
+//! Developer tasks: `cargo xtask <test|openapi|images|compose>`.
 
 mod command;
+mod compose;
+mod go;
+mod images;
+mod lock;
 mod need;
 mod openapi;
 mod readme;
+mod signals;
+mod space;
 mod test;
 
 use anyhow::Result;
@@ -27,11 +33,18 @@ enum Task {
         #[arg(long)]
         check: bool,
     },
+    /// The container images of the workspace's programs, and of PostgreSQL for managed databases.
+    Images(images::Options),
+    /// A real `docker compose`, the plugin built and the engine started where they are missing.
+    Compose(compose::Options),
 }
 
 fn main() -> Result<()> {
     match Cli::parse().task {
         Task::Test(options) => test::run(&options),
         Task::Openapi { check } => openapi::run(check),
+        Task::Images(options) => images::run(&options),
+        // The exit code is compose's.
+        Task::Compose(options) => std::process::exit(compose::run(&options)?),
     }
 }

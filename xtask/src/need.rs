@@ -1,4 +1,4 @@
-//! What the tests need beside Rust: found, or installed, or named with the line that installs it.
+//! What the tasks need beside Rust: found, or installed, or named with the line that installs it.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -22,12 +22,53 @@ const NEEDS: &[Need] = &[
     Need { is_there: PostgresServer::is_installed, package: "postgresql" },
 ];
 
+/// For a Docker engine of our own.
+const ENGINE: &[Need] = &[
+    Need { is_there: || find("docker").is_some() && find("dockerd").is_some(), package: "docker.io" },
+    Need { is_there: || find("ip").is_some(), package: "iproute2" },
+    Need { is_there: || find("iptables").is_some(), package: "iptables" },
+];
+
+/// For base images of our own.
+const BASE: &[Need] = &[Need { is_there: || find("debootstrap").is_some(), package: "debootstrap" }];
+
 /// Finds what the tests need and installs what is missing (apt, as root).
 ///
 /// # Errors
 /// When something is missing and may not or cannot be installed: the message has the line that does it.
 pub(crate) fn programs(install: bool) -> Result<()> {
-    let missing: Vec<&Need> = NEEDS.iter().filter(|need| !(need.is_there)()).collect();
+    all(NEEDS, install)
+}
+
+/// Finds or installs what a Docker engine of our own needs.
+///
+/// # Errors
+/// As for [`programs`].
+pub(crate) fn engine(install: bool) -> Result<()> {
+    all(ENGINE, install)
+}
+
+/// Finds or installs what base images of our own need.
+///
+/// # Errors
+/// As for [`programs`].
+pub(crate) fn base_image(install: bool) -> Result<()> {
+    all(BASE, install)
+}
+
+/// Root's rights.
+///
+/// # Errors
+/// Without them; `why` says what wants them, as in "a Docker engine of the task's own".
+pub(crate) fn root_rights(why: &str, otherwise: &str) -> Result<()> {
+    if rustix::process::geteuid().is_root() {
+        return Ok(());
+    }
+    bail!("{why} needs root, and this process is not root; run as root, or {otherwise}")
+}
+
+fn all(needs: &[Need], install: bool) -> Result<()> {
+    let missing: Vec<&Need> = needs.iter().filter(|need| !(need.is_there)()).collect();
     if missing.is_empty() {
         return Ok(());
     }
@@ -50,7 +91,7 @@ pub(crate) fn programs(install: bool) -> Result<()> {
 }
 
 /// The program on PATH.
-fn find(program: &str) -> Option<PathBuf> {
+pub(crate) fn find(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path).map(|folder| folder.join(program)).find(|candidate| candidate.is_file())
 }
@@ -82,7 +123,7 @@ pub(crate) fn openapi_validator(install: bool) -> Result<PathBuf> {
 }
 
 /// The folder for downloaded tools: outside the clone, kept from run to run.
-fn cache() -> Result<PathBuf> {
+pub(crate) fn cache() -> Result<PathBuf> {
     let base = std::env::var_os("XDG_CACHE_HOME")
         .map(PathBuf::from)
         .or_else(|| std::env::var_os("HOME").map(|home| Path::new(&home).join(".cache")))
