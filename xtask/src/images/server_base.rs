@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, Result};
 
@@ -83,7 +83,7 @@ fn documents(folder: &Path) -> Result<()> {
     Ok(())
 }
 
-fn is_licence(path: &PathBuf) -> bool {
+fn is_licence(path: &Path) -> bool {
     // A link may stand for the folder of another package.
     path.is_symlink() || path.file_name().is_some_and(|name| name == "copyright")
 }
