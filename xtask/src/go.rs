@@ -46,7 +46,7 @@ pub(crate) fn build(tool: &Tool) -> Result<PathBuf> {
     }
     check_go(&module)?;
     fs::create_dir_all(&tools).with_context(|| format!("cannot make {}", tools.display()))?;
-    let _lock = lock::take(&tools.join(format!("{}.lock", tool.folder)), &format!("{} is built", tool.binary))?;
+    let _lock = lock::take(&tools.join(format!("{}.lock", tool.folder)), &format!("{} is being built", tool.binary))?;
     space::require(&tools, SPACE, &format!("building {}", tool.binary))?;
     // A build that was interrupted left it; only a whole one gets the name that is looked for.
     let half = tools.join(format!("{}.half", tool.folder));

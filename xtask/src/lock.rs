@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail};
 #[derive(Debug)]
 pub(crate) struct Lock(#[allow(dead_code, reason = "closing the file frees the lock")] File);
 
-/// Takes the lock for `what`, as in "the images are built".
+/// Takes the lock for `what`, as in "the images are being built".
 ///
 /// # Errors
 /// When somebody holds it: the message names who.
@@ -24,7 +24,7 @@ pub(crate) fn take(path: &Path, what: &str) -> Result<Lock> {
             let mut holder = String::new();
             let _ = file.read_to_string(&mut holder);
             bail!(
-                "{what} already by {}; wait until it ends, or stop it (lock file {})",
+                "{what} by {}; wait until it ends, or stop it (lock file {})",
                 if holder.trim().is_empty() { "another process" } else { holder.trim() },
                 path.display()
             );
@@ -49,10 +49,10 @@ mod tests {
     fn the_second_is_told_who_holds_it() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("lock");
-        let first = take(&path, "the images are built").unwrap();
-        let error = take(&path, "the images are built").unwrap_err().to_string();
-        assert!(error.contains(&format!("already by process {} ", std::process::id())), "{error}");
+        let first = take(&path, "the images are being built").unwrap();
+        let error = take(&path, "the images are being built").unwrap_err().to_string();
+        assert!(error.contains(&format!("being built by process {} ", std::process::id())), "{error}");
         drop(first);
-        take(&path, "the images are built").unwrap();
+        take(&path, "the images are being built").unwrap();
     }
 }

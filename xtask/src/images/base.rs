@@ -126,7 +126,7 @@ fn make(folder: &Path, install: bool) -> Result<()> {
     need::base_image(install)?;
     let images = folder.parent().context("the tool cache has no folder")?;
     fs::create_dir_all(images).with_context(|| format!("cannot make {}", images.display()))?;
-    let _lock = lock::take(&images.join("base.lock"), "the base images are made")?;
+    let _lock = lock::take(&images.join("base.lock"), "the base images are being made")?;
     space::require(images, SPACE, "making the base images")?;
     // Whoever was interrupted left this; only a whole one gets the name that is looked for.
     let half = images.join("debian.half");

@@ -41,7 +41,7 @@ pub(crate) fn one(
         "{reference}: {:.1} MB ({:.1} MB on the base), starts: {}",
         megabytes(size),
         megabytes(size.saturating_sub(base)),
-        answer.trim()
+        answer.lines().next().unwrap_or_default().trim()
     ));
     Ok(())
 }

@@ -80,7 +80,7 @@ impl Daemon {
     pub(super) fn start(folders: Folders, install: bool, child_decides: bool) -> Result<Self> {
         need::root_rights("a Docker engine of the task's own", "start a Docker engine that answers `docker version`")?;
         need::engine(install)?;
-        let lock = lock::take(&folders.path("lock"), "the Docker engine of the tasks is used")?;
+        let lock = lock::take(&folders.path("lock"), "the Docker engine of the tasks is in use")?;
         space::require(&folders.base, 2 * 1024, "the Docker engine with its images")?;
         sweep(&folders)?;
         let cleaned = folders.clone();

@@ -34,19 +34,18 @@ pub(crate) fn up() -> Result<()> {
     Ok(())
 }
 
-/// Takes the guard away, unless an interface still has an address of the range.
+/// Takes the chain away, and the route unless an interface still has an address of the range: the bed's, say.
 ///
 /// # Errors
 /// When the addresses cannot be read.
 pub(crate) fn down() -> Result<()> {
-    let addresses = output("ip address", Command::new("ip").args(["-oneline", "-4", "address"]))?;
-    if is_used(&addresses) {
-        return Ok(());
-    }
     succeeds("iptables", &["--wait", "--delete", "FORWARD", "--jump", CHAIN]);
     succeeds("iptables", &["--wait", "--flush", CHAIN]);
     succeeds("iptables", &["--wait", "--delete-chain", CHAIN]);
-    succeeds("ip", &["route", "delete", "blackhole", RANGE]);
+    let addresses = output("ip address", Command::new("ip").args(["-oneline", "-4", "address"]))?;
+    if !is_used(&addresses) {
+        succeeds("ip", &["route", "delete", "blackhole", RANGE]);
+    }
     Ok(())
 }
 
@@ -91,7 +90,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_bridge_in_the_range_keeps_the_guard() {
+    fn a_bridge_in_the_range_keeps_the_route() {
         assert!(is_used("5: kr0    inet 198.18.0.1/24 scope global kr0"));
         assert!(is_used("6: br-1    inet 198.19.0.1/24 scope global br-1"));
         assert!(!is_used("2: eth0    inet 192.0.2.2/24 brd 192.0.2.255 scope global eth0"));

@@ -64,7 +64,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let began = Instant::now();
     let images = need::cache()?.join("images");
     std::fs::create_dir_all(&images).with_context(|| format!("cannot make {}", images.display()))?;
-    let _lock = lock::take(&images.join("lock"), "the images are built")?;
+    let _lock = lock::take(&images.join("lock"), "the images are being built")?;
     let binaries = binaries::folder(options.binaries.as_deref())?;
     let install = !options.no_install;
     let engine = Engine::find_or_start(install, false)?;
