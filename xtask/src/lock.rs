@@ -10,6 +10,7 @@ use rustix::fs::{FlockOperation, flock};
 use crate::command::say;
 
 /// Held until it is dropped or the process ends, however that ends.
+#[derive(Debug)]
 pub(crate) struct FileLock {
     _file: File,
 }

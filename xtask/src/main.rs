@@ -1,12 +1,16 @@
-//! Developer tasks: `cargo xtask <test|cluster|openapi>`.
+//! Developer tasks: `cargo xtask <test|cluster|images|compose|openapi>`.
 
 mod cluster;
 mod command;
+mod compose;
 mod guard;
+mod images;
 mod lock;
 mod need;
 mod openapi;
 mod readme;
+mod signals;
+mod space;
 mod test;
 mod tools;
 
@@ -35,6 +39,10 @@ enum Task {
         #[arg(long)]
         check: bool,
     },
+    /// The container images of the workspace's programs, and of PostgreSQL for managed databases.
+    Images(images::Options),
+    /// A real `docker compose`, the plugin built and the engine started where they are missing.
+    Compose(compose::Options),
 }
 
 fn main() -> ExitCode {
@@ -52,5 +60,8 @@ fn run(task: Task) -> Result<()> {
         Task::Test(options) => test::run(&options),
         Task::Cluster(options) => cluster::run(options),
         Task::Openapi { check } => openapi::run(check),
+        Task::Images(options) => images::run(&options),
+        // The exit code is compose's.
+        Task::Compose(options) => std::process::exit(compose::run(&options)?),
     }
 }

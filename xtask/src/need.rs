@@ -3,9 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, bail};
 use keyrealm_testkit::PostgresServer;
-use rustix::fs::statvfs;
+use rustix::process::geteuid;
 
 use crate::command::{run, say};
 
@@ -39,6 +39,26 @@ pub(crate) const BED: &[Need] = &[
     Need { is_there: PostgresServer::is_installed, package: "postgresql" },
 ];
 
+/// What a Docker engine of our own needs.
+pub(crate) const ENGINE: &[Need] = &[
+    Need { is_there: || find("docker").is_some() && find("dockerd").is_some(), package: "docker.io" },
+    Need { is_there: || find("ip").is_some(), package: "iproute2" },
+    Need { is_there: || find("iptables").is_some(), package: "iptables" },
+];
+/// What base images of our own need.
+pub(crate) const BASE_IMAGE: &[Need] = &[Need { is_there: || find("debootstrap").is_some(), package: "debootstrap" }];
+
+/// Root's rights.
+///
+/// # Errors
+/// Without them; `why` says what wants them, as in "a Docker engine of the task's own".
+pub(crate) fn root_rights(why: &str, otherwise: &str) -> Result<()> {
+    if geteuid().is_root() {
+        return Ok(());
+    }
+    bail!("{why} needs root, and this process is not root; run as root, or {otherwise}")
+}
+
 /// Finds these and installs what is missing (apt, as root).
 ///
 /// # Errors
@@ -71,27 +91,6 @@ pub(crate) fn find(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let folders = std::env::split_paths(&path).chain(["/usr/sbin", "/sbin"].map(PathBuf::from));
     folders.map(|folder| folder.join(program)).find(|candidate| candidate.is_file())
-}
-
-/// Refuses a disk that has less than this left, in bytes.
-///
-/// # Errors
-/// With what is left and what is needed.
-pub(crate) fn space(folder: &Path, needed: u64) -> Result<()> {
-    let disk = statvfs(folder).with_context(|| format!("cannot ask how full the disk of {} is", folder.display()))?;
-    enough(folder, disk.f_bavail.saturating_mul(disk.f_frsize), needed)
-}
-
-fn enough(folder: &Path, left: u64, needed: u64) -> Result<()> {
-    let gibibytes = |bytes: u64| bytes as f64 / f64::from(1 << 30);
-    ensure!(
-        left >= needed,
-        "the disk of {} has {:.1} GiB left and {:.1} GiB are needed: make room, or set XDG_CACHE_HOME to another disk",
-        folder.display(),
-        gibibytes(left),
-        gibibytes(needed)
-    );
-    Ok(())
 }
 
 /// A Python environment of our own with the public OpenAPI validator, made once.
@@ -130,17 +129,4 @@ pub(crate) fn cache() -> Result<PathBuf> {
     let folder = base.join("keyrealm");
     std::fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
     Ok(folder)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_full_disk_is_told_with_what_is_needed() {
-        enough(Path::new("/x"), 5 << 30, 5 << 30).unwrap();
-        let error = enough(Path::new("/x"), 3 << 29, 6 << 30).unwrap_err().to_string();
-        assert!(error.contains("1.5 GiB left and 6.0 GiB"), "{error}");
-        space(Path::new("/"), 1).unwrap();
-    }
 }

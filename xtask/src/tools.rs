@@ -10,10 +10,10 @@ use keyrealm_crypto::sha256_hex;
 
 use crate::command::{output, root, run};
 use crate::lock::FileLock;
-use crate::need;
+use crate::{need, space};
 
-/// What a cold build of the largest tool needs, Go's own cache included.
-const BUILD_SPACE: u64 = 6 << 30;
+/// What a cold build of the largest tool needs in MiB, Go's own cache included.
+const BUILD_SPACE: u64 = 6 * 1024;
 
 /// A module with the programs that are built from it.
 pub(crate) struct Tool {
@@ -21,16 +21,22 @@ pub(crate) struct Tool {
     folder: &'static str,
     /// Program and package.
     programs: &'static [(&'static str, &'static str)],
-    /// What the program shall say its version is: set by the linker, as the module alone does not know it.
-    version: Option<&'static str>,
+    /// Variables that the linker sets: a program does not know its version from the module alone.
+    variables: &'static [(&'static str, &'static str)],
 }
 
 /// The only database of Kubernetes.
 pub(crate) const ETCD: Tool =
-    Tool { folder: "etcd", programs: &[("etcd", "go.etcd.io/etcd/server/v3")], version: None };
+    Tool { folder: "etcd", programs: &[("etcd", "go.etcd.io/etcd/server/v3")], variables: &[] };
 /// Names of services and pods.
 pub(crate) const COREDNS: Tool =
-    Tool { folder: "coredns", programs: &[("coredns", "github.com/coredns/coredns")], version: None };
+    Tool { folder: "coredns", programs: &[("coredns", "github.com/coredns/coredns")], variables: &[] };
+/// The plugin of the Docker client.
+pub(crate) const COMPOSE: Tool = Tool {
+    folder: "compose",
+    programs: &[("docker-compose", "github.com/docker/compose/v2/cmd")],
+    variables: &[("github.com/docker/compose/v2/internal.Version", "v2.40.3")],
+};
 /// The version that runs pods: later ones refuse cgroup v1.
 pub(crate) const KUBERNETES_1_34: Tool = Tool {
     folder: "kubernetes-1.34",
@@ -42,7 +48,11 @@ pub(crate) const KUBERNETES_1_34: Tool = Tool {
         ("kube-proxy", "k8s.io/kubernetes/cmd/kube-proxy"),
         ("kubectl", "k8s.io/kubernetes/cmd/kubectl"),
     ],
-    version: Some("v1.34.4"),
+    variables: &[
+        ("k8s.io/component-base/version.gitVersion", "v1.34.4"),
+        ("k8s.io/component-base/version.gitMajor", "1"),
+        ("k8s.io/component-base/version.gitMinor", "34"),
+    ],
 };
 /// A newer API server, for tests without pods.
 pub(crate) const KUBERNETES_1_37: Tool = Tool {
@@ -52,7 +62,11 @@ pub(crate) const KUBERNETES_1_37: Tool = Tool {
         ("kube-controller-manager", "k8s.io/kubernetes/cmd/kube-controller-manager"),
         ("kubectl", "k8s.io/kubernetes/cmd/kubectl"),
     ],
-    version: Some("v1.37.2"),
+    variables: &[
+        ("k8s.io/component-base/version.gitVersion", "v1.37.2"),
+        ("k8s.io/component-base/version.gitMajor", "1"),
+        ("k8s.io/component-base/version.gitMinor", "37"),
+    ],
 };
 
 impl Tool {
@@ -79,7 +93,7 @@ impl Tool {
             return Ok(folder);
         }
         let go = go(&go_mod, self.folder)?;
-        need::space(&tools, BUILD_SPACE)?;
+        space::require(&tools, BUILD_SPACE, &format!("building {}", self.folder))?;
         let half = tools.join(format!("{key}.half"));
         // What an interrupted build left.
         let _ = fs::remove_dir_all(&half);
@@ -105,12 +119,8 @@ impl Tool {
 
     fn linker_flags(&self) -> String {
         let mut flags = "-s -w".to_owned();
-        if let Some(version) = self.version {
-            let mut parts = version.trim_start_matches('v').split('.');
-            let (major, minor) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
-            for (name, value) in [("gitVersion", version), ("gitMajor", major), ("gitMinor", minor)] {
-                flags.push_str(&format!(" -X k8s.io/component-base/version.{name}={value}"));
-            }
+        for (name, value) in self.variables {
+            flags.push_str(&format!(" -X {name}={value}"));
         }
         flags
     }
@@ -183,7 +193,7 @@ mod tests {
         assert!(key.starts_with("kubernetes-1.34-"));
         assert_eq!(key, KUBERNETES_1_34.key("a", "b"));
         assert_ne!(key, KUBERNETES_1_34.key("a", "c"));
-        assert_ne!(key, Tool { version: Some("v1.34.5"), ..KUBERNETES_1_34 }.key("a", "b"));
+        assert_ne!(key, Tool { variables: &[], ..KUBERNETES_1_34 }.key("a", "b"));
         let flags = KUBERNETES_1_34.linker_flags();
         assert!(
             flags.contains("gitVersion=v1.34.4") && flags.contains("gitMajor=1 ") && flags.ends_with("gitMinor=34")

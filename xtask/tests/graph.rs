@@ -21,7 +21,7 @@ const LEVELS: &[&[&str]] = &[
 ];
 
 /// Stand above all; no crate depends on them outside dev-dependencies.
-const TOOLS: &[&str] = &["keyrealm-testkit", "xtask", "bench"];
+const TOOLS: &[&str] = &["keyrealm-testkit", "xtask", "bench", "postgres-entrypoint"];
 
 /// What no crate of the workspace may bring in.
 const BANNED: &[&str] = &["openssl", "openssl-sys", "native-tls", "ring"];

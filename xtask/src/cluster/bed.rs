@@ -15,7 +15,7 @@ use super::programs::{Programs, kubectl};
 use super::{addons, control_plane, database, images, network, node, pki, volumes};
 use crate::command::{quietly, say};
 use crate::lock::FileLock;
-use crate::need;
+use crate::{need, space};
 
 /// In which they are stopped: who uses another goes before it.
 const ORDER: [&str; 10] = [
@@ -33,8 +33,8 @@ const ORDER: [&str; 10] = [
 /// Those of them that a control plane alone has.
 const CONTROL_PLANE: std::ops::Range<usize> = 6..9;
 const START: Duration = Duration::from_secs(60);
-/// What etcd, images and pods need at least.
-const SPACE: u64 = 2 << 30;
+/// What etcd, images and pods need at least, in MiB.
+const SPACE: u64 = 2 * 1024;
 
 /// A cluster of our own.
 pub(crate) struct Bed {
@@ -123,7 +123,7 @@ impl Bed {
             network::check_surroundings()?;
         }
         fs::create_dir_all(&self.folder).with_context(|| format!("cannot make {}", self.folder.display()))?;
-        need::space(&self.folder, SPACE)?;
+        space::require(&self.folder, SPACE, "a cluster")?;
         let layout = Layout {
             kind: self.kind,
             version,

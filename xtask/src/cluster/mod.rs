@@ -18,7 +18,7 @@ mod programs;
 mod target;
 mod volumes;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 use clap::{Args, Subcommand};
@@ -78,6 +78,16 @@ enum Command {
     /// Empties released volumes; started by `up`.
     #[command(hide = true)]
     KeepVolumes { kubectl: PathBuf, kubeconfig: PathBuf, folder: PathBuf },
+}
+
+/// Loads an archive of images into the cluster that `up` without flags takes.
+///
+/// # Errors
+/// When there is none, or it does not take them.
+pub(crate) fn load(archive: &Path) -> Result<()> {
+    let kubeconfig = std::env::var_os("KEYREALM_TEST_KUBECONFIG").map(PathBuf::from);
+    // The bed that a task holds is the one that is meant.
+    Target::choose(kubeconfig, None, std::env::var_os(HELD).is_some())?.load_image(archive)
 }
 
 /// Runs the task.

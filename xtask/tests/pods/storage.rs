@@ -25,7 +25,7 @@ pub(crate) fn volume_comes_back(cluster: &Cluster) {
                 "seccompProfile": {"type": "RuntimeDefault"},
             },
             "containers": [{
-                "name": "postgres", "image": "keyrealm/postgres:dev", "imagePullPolicy": "Never",
+                "name": "postgres", "image": "keyrealm/postgres:15", "imagePullPolicy": "Never",
                 "env": [
                     {"name": "POSTGRES_USER", "value": "owner"}, {"name": "POSTGRES_DB", "value": "realm"},
                     {"name": "POSTGRES_PASSWORD_FILE", "value": "/password/password"},
