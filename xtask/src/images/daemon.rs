@@ -5,6 +5,7 @@ use std::fs::{self, File};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, PoisonError};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -17,6 +18,7 @@ use crate::{guard, need, signals, space};
 
 const START: Duration = Duration::from_secs(60);
 const STOP: Duration = Duration::from_secs(30);
+static SWEEP: Mutex<()> = Mutex::new(());
 const PAUSE: Duration = Duration::from_millis(100);
 /// The longest path of a UNIX socket is 107 bytes, and containerd's is longer than ours.
 const LONGEST: usize = 70;
@@ -148,6 +150,8 @@ impl Drop for Daemon {
 /// # Errors
 /// When something stays.
 fn sweep(folders: &Folders) -> Result<()> {
+    // The end of the task and a signal may come together.
+    let _alone = SWEEP.lock().unwrap_or_else(PoisonError::into_inner);
     let began = Instant::now();
     loop {
         let running = processes(&folders.base);
