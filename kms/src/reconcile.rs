@@ -18,8 +18,10 @@ use crate::snapshot::Snapshots;
 
 /// Behind the notices, for those that were missed.
 const POLL: Duration = Duration::from_secs(2);
-/// The longest pause between two attempts at the same entry.
+/// The longest pause between two attempts at an entry that somebody has to change.
 const LONGEST_PAUSE: Duration = Duration::from_secs(300);
+/// The same at one that waits for something that passes.
+const LONGEST_WAIT: Duration = Duration::from_secs(15);
 
 /// A declared key.
 #[derive(Deserialize)]
@@ -117,14 +119,14 @@ impl Reconciler {
                 (DesiredStatus::Orphaned, id, "EntryRemoved", message.to_owned())
             }
             Outcome::Failed(message) => {
-                if !self.failed(entry, &message) {
+                if !self.failed(entry, &message, LONGEST_PAUSE) {
                     return Ok(());
                 }
                 tracing::warn!(message, tenant = %entry.tenant, kind = entry.kind, name = entry.name, "cannot be made");
                 (DesiredStatus::Failed, None, "Failed", message)
             }
             Outcome::Later(error) => {
-                if self.failed(entry, &error.to_string()) {
+                if self.failed(entry, &error.to_string(), LONGEST_WAIT) {
                     tracing::warn!(%error, tenant = %entry.tenant, name = entry.name, "cannot be made now");
                 }
                 return Ok(());
@@ -141,11 +143,11 @@ impl Reconciler {
     }
 
     /// Remembers a failure; the answer is whether it is news.
-    fn failed(&mut self, entry: &DesiredEntry, message: &str) -> bool {
+    fn failed(&mut self, entry: &DesiredEntry, message: &str, longest: Duration) -> bool {
         let deleted = entry.deleted_at.is_some();
         let before = self.attempts.remove(&place(entry));
         let before = before.filter(|before| before.spec_hash == entry.spec_hash && before.deleted == deleted);
-        let pause = before.as_ref().map_or(POLL, |before| (before.pause * 2).min(LONGEST_PAUSE));
+        let pause = before.as_ref().map_or(POLL, |before| (before.pause * 2).min(longest));
         let news = before.and_then(|before| before.said).as_deref() != Some(message);
         let (spec_hash, next) = (entry.spec_hash.clone(), Instant::now() + pause);
         let attempt = Attempt { spec_hash, deleted, pause, next, said: Some(message.to_owned()) };
