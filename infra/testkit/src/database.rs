@@ -1,6 +1,7 @@
 //! A database for one test, on either kind.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -44,9 +45,17 @@ const PASSWORD: &str = "a-password-for-tests";
 impl TestDatabase {
     /// Makes one.
     pub async fn new(on: On) -> Self {
+        Self::at(on, (on == On::Postgres).then(|| PostgresServer::shared().clone())).await
+    }
+
+    /// Makes one on a server of its own.
+    pub async fn on_server(server: PostgresServer) -> Self {
+        Self::at(On::Postgres, Some(server)).await
+    }
+
+    async fn at(on: On, server: Option<PostgresServer>) -> Self {
         // Found again in a log by when the test ran.
         let name = format!("t_{}", ObjectId::new(&SystemClock, &SystemRandom).to_string().replace('-', ""));
-        let server = (on == On::Postgres).then(|| PostgresServer::shared().clone());
         let deployment = DeploymentId::new(&SystemClock, &SystemRandom);
         let folder = tempfile::tempdir().unwrap();
         let test = Self {
@@ -59,7 +68,9 @@ impl TestDatabase {
             lease_seconds: 10,
         };
         if let Some(server) = &test.server {
-            fs::write(test.folder.join("password"), PASSWORD).unwrap();
+            let password = test.folder.join("password");
+            fs::write(&password, PASSWORD).unwrap();
+            fs::set_permissions(&password, fs::Permissions::from_mode(0o600)).unwrap();
             let name = &test.name;
             server.run("postgres", &format!("CREATE DATABASE {name}")).await;
             let logins = format!(

@@ -6,6 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use keyrealm_base::SystemClock;
@@ -58,9 +59,19 @@ impl PostgresServer {
     /// # Errors
     /// Where there is no PostgreSQL, with the line that installs it, or with what the server said.
     pub fn start() -> Result<Self, String> {
+        Self::start_with(&["ssl_min_protocol_version=TLSv1.3"])
+    }
+
+    /// As [`PostgresServer::start`], with these settings beside those that it needs.
+    ///
+    /// # Errors
+    /// As [`PostgresServer::start`].
+    pub fn start_with(settings: &[&str]) -> Result<Self, String> {
+        static STARTED: AtomicU32 = AtomicU32::new(0);
         let programs = programs()?;
         sweep();
-        let folder = std::env::temp_dir().join(format!("{PREFIX}{}", std::process::id()));
+        let name = format!("{PREFIX}{}-{}", std::process::id(), STARTED.fetch_add(1, Ordering::Relaxed));
+        let folder = std::env::temp_dir().join(name);
         let failed = |what: &'static str| move |error: std::io::Error| format!("PostgreSQL: {what}: {error}");
         fs::create_dir(&folder).map_err(failed("its folder"))?;
         let password =
@@ -77,35 +88,38 @@ impl PostgresServer {
             return Err(format!("PostgreSQL: initdb: {}", String::from_utf8_lossy(&made.stderr)));
         }
         // Over TLS or not at all.
-        fs::write(data.join("pg_hba.conf"), "hostssl all all 127.0.0.1/32 scram-sha-256\n")
+        fs::write(data.join("pg_hba.conf"), "hostssl all all 127.0.0.0/8 scram-sha-256\n")
             .map_err(failed("pg_hba.conf"))?;
         let port =
             TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).map_err(failed("a port"))?.port();
         let server = Self { folder, port, password };
         let description = serde_json::to_vec(&server).map_err(|error| error.to_string())?;
         fs::write(server.folder.join("server.json"), description).map_err(failed("server.json"))?;
-        let mut child = server.spawn(&programs).map_err(failed("the server"))?;
+        let mut child = server.spawn(&programs, settings).map_err(failed("the server"))?;
         server.wait(&mut child)?;
         Ok(server)
     }
 
     /// The signal of a parent's death comes when the *thread* ends that started the child: hence a thread that never does.
-    fn spawn(&self, programs: &Path) -> std::io::Result<Child> {
+    fn spawn(&self, programs: &Path, settings: &[&str]) -> std::io::Result<Child> {
         let mut command = account(&programs.join("postgres"));
         command.arg("-D").arg(self.folder.join("data")).arg("-p").arg(self.port.to_string());
         let folder = self.folder.display();
         for setting in [
-            "listen_addresses=127.0.0.1".to_owned(),
+            // The second one is in no certificate.
+            "listen_addresses=127.0.0.1,127.0.0.2".to_owned(),
             "unix_socket_directories=".to_owned(),
             "ssl=on".to_owned(),
             format!("ssl_cert_file={folder}/cert.pem"),
             format!("ssl_key_file={folder}/key.pem"),
-            "ssl_min_protocol_version=TLSv1.3".to_owned(),
             "max_connections=400".to_owned(),
             // The tests end processes of ours, never this one's machine.
             "fsync=off".to_owned(),
             "full_page_writes=off".to_owned(),
         ] {
+            command.arg("-c").arg(setting);
+        }
+        for setting in settings {
             command.arg("-c").arg(setting);
         }
         let log = fs::File::create(self.folder.join("log"))?;
@@ -162,14 +176,14 @@ impl PostgresServer {
     }
 }
 
-const PREFIX: &str = "keyrealm-postgres-";
+const PREFIX: &str = "keyrealm-server-";
 
 /// Takes out the folders of servers whose processes have gone.
 fn sweep() {
     let Ok(entries) = fs::read_dir(std::env::temp_dir()) else { return };
     for entry in entries.flatten() {
         let name = entry.file_name();
-        let Some(pid) = name.to_str().and_then(|name| name.strip_prefix(PREFIX)) else { continue };
+        let Some(pid) = name.to_str().and_then(|name| name.strip_prefix(PREFIX)?.split('-').next()) else { continue };
         if !Path::new("/proc").join(pid).exists() {
             let _ = fs::remove_dir_all(entry.path());
         }
