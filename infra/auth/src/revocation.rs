@@ -58,12 +58,7 @@ impl RevocationList {
     }
 
     /// As [`RevocationList::replace`], with a reading that took its time: what was added meanwhile stays.
-    pub fn replace_since(
-        &self,
-        reading: Reading,
-        revocations: impl IntoIterator<Item = Revocation>,
-        now: Timestamp,
-    ) {
+    pub fn replace_since(&self, reading: Reading, revocations: impl IntoIterator<Item = Revocation>, now: Timestamp) {
         let fresh: HashMap<_, _> = revocations
             .into_iter()
             .filter(|revocation| revocation.until > now)

@@ -246,7 +246,9 @@ async fn a_report_that_does_not_fit_never_belies_the_commit(on: On) {
     database.migrate(space(1), TABLES).await.unwrap();
     for id in 1..=2_i64 {
         let mut tx = database.tenant(Product::Kms, tenant(1), TenantAccess::Change).await.unwrap();
-        tx.execute(Sql::new("INSERT INTO {s}things (id, name) VALUES ($1, $2)").bind(id).bind(format!("x{id}"))).await.unwrap();
+        tx.execute(Sql::new("INSERT INTO {s}things (id, name) VALUES ($1, $2)").bind(id).bind(format!("x{id}")))
+            .await
+            .unwrap();
         tx.report(Sql::new("UPDATE {s}things SET name = 'reported' WHERE id = 77"));
         let committed = tx.commit().await;
         let there = names(&database, 1).await.len();

@@ -2,13 +2,14 @@
 
 mod change;
 mod create;
+mod inventory;
 mod read;
 mod state;
 
 use std::collections::HashMap;
 use std::sync::{Arc, RwLock};
 
-use keyrealm_barrier::{Barrier, RecordSet, Sealer};
+use keyrealm_barrier::{Barrier, Sealer};
 use keyrealm_base::{SharedClock, SharedRandom, TenantId};
 use keyrealm_registry::tenants;
 use keyrealm_store::{Database, Product, Space, TenantAccess};
@@ -18,9 +19,10 @@ use tokio::sync::Semaphore;
 use crate::domain::algorithm::Algorithm;
 use crate::error::KmsError;
 use crate::seal;
-use crate::storage::{self, keys, versions};
+use crate::storage::{self, keys};
 
 pub(crate) use create::NewKey;
+use inventory::Inventory;
 pub(crate) use state::KeyPatch;
 
 /// Slow cryptography that waits; more is refused.
@@ -34,18 +36,20 @@ pub(crate) struct KeyService {
     pub(crate) random: SharedRandom,
     known: RwLock<HashMap<TenantId, bool>>,
     opened: Cache<TenantId, ()>,
+    inventories: inventory::Inventories,
     slow: Semaphore,
 }
 
 impl KeyService {
     pub(crate) fn new(database: Arc<Database>, barrier: Barrier, clock: SharedClock, random: SharedRandom) -> Self {
         let opened = Cache::new(10_000);
-        Self { database, barrier, clock, random, known: RwLock::default(), opened, slow: Semaphore::new(SLOW_QUEUE) }
+        let (known, inventories, slow) = (RwLock::default(), inventory::inventories(), Semaphore::new(SLOW_QUEUE));
+        Self { database, barrier, clock, random, known, opened, inventories, slow }
     }
 
     /// Reads which tenants there are; the answer is whether one has gone.
     pub(crate) async fn read_tenants(&self) -> Result<bool, KmsError> {
-        let mut tx = self.database.control().await?;
+        let mut tx = self.database.control_read().await?;
         let fresh: HashMap<TenantId, bool> =
             tenants::list(&mut tx).await?.into_iter().map(|tenant| (tenant.id, tenant.enabled)).collect();
         let gone: Vec<TenantId> = match self.known.write() {
@@ -58,6 +62,7 @@ impl KeyService {
         };
         for tenant in &gone {
             self.opened.invalidate(tenant).await;
+            self.inventories.invalidate(tenant).await;
             self.barrier.forget(*tenant).await;
         }
         Ok(!gone.is_empty())
@@ -81,21 +86,16 @@ impl KeyService {
         let sealer = self.barrier.tenant(tenant).await?;
         let mut tx = self.database.tenant(Product::Kms, tenant, TenantAccess::Read).await?;
         let state = sealer.state(tenant, &mut tx).await?;
-        let mut set = RecordSet::default();
+        let inventory = Inventory::read(&sealer, tenant, &mut tx, state).await?;
         for stored in keys::all(&mut tx).await? {
             seal::open_key(&sealer, &stored)?;
-            set = seal::toggle_key(&sealer, set, &stored);
         }
-        for stored in versions::all(&mut tx).await? {
-            set = seal::toggle_version(&sealer, set, &stored);
-        }
-        let mend = sealer.check(tenant, &mut tx, state, set).await?;
+        let mend = sealer.check_head(tenant, &mut tx, state).await?;
         drop(tx);
         if let Some(mend) = mend {
-            let mut realm = self.database.realm(Product::Kms).await?;
-            realm.execute(mend).await?;
-            realm.commit().await?;
+            self.mend_head(mend).await?;
         }
+        self.inventories.insert(tenant, Arc::new(inventory)).await;
         Ok(())
     }
 
