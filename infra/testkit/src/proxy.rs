@@ -74,5 +74,5 @@ async fn carry(mut client: TcpStream, to: SocketAddr, mut generation: watch::Rec
         () = silence => {}
     }
     // Neither end is told: both sockets stay open.
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }
