@@ -8,8 +8,8 @@ use crate::error::KmsError;
 use crate::storage::keys::StoredKey;
 use crate::storage::versions::StoredVersion;
 
-const KEYS: &str = "keys";
-const VERSIONS: &str = "key_versions";
+pub(crate) const KEYS: &str = "keys";
+pub(crate) const VERSIONS: &str = "key_versions";
 
 fn key_record<'a>(key: &'a Key, metadata: &'a [u8], state_seq: u64) -> Record<'a> {
     Record { table: KEYS, row: key.id.as_bytes(), version: 0, purpose: "key-state", metadata, state_seq }

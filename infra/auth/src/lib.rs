@@ -13,6 +13,6 @@ pub use bearer::{AuthError, BearerVerifier, IssuersState, TrustedIssuer};
 pub use jwks::{JwksCache, JwksError, JwksState, JwksTimes};
 pub use principal::Principal;
 pub use protect::{Caller, ProtectedRouter};
-pub use revocation::{RevocationList, RevocationsUnknown};
-pub use revocation_feed::follow_revocations;
+pub use revocation::{Reading, RevocationList, RevocationsUnknown};
+pub use revocation_feed::{REVOCATIONS_POLL, follow_revocations, follow_revocations_every};
 pub use scope::{ParsedScope, Scope, ScopeSet, ScopeSyntaxError};

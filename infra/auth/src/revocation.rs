@@ -16,11 +16,22 @@ const MAX_ENTRIES: usize = 1_000_000;
 
 /// The revocations in force, by kind and value, each until the last token that it could touch has expired.
 pub struct RevocationList {
-    entries: RwLock<HashMap<(RevocationKind, String), Timestamp>>,
+    entries: RwLock<Entries>,
     /// When the list was last known to be complete; `i64::MIN` before the first time.
     synced: AtomicI64,
     max_age: Duration,
 }
+
+#[derive(Default)]
+struct Entries {
+    by_name: HashMap<(RevocationKind, String), Timestamp>,
+    /// How often something was added beside the readings.
+    added: u64,
+}
+
+/// A reading of the registry that has begun: what is added after it may not be in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reading(u64);
 
 /// The list cannot answer: it was never filled, is too old, or overflowed.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -34,19 +45,35 @@ impl RevocationList {
         Self { entries: RwLock::default(), synced: AtomicI64::new(i64::MIN), max_age }
     }
 
+    /// Call this before the registry is read.
+    #[must_use]
+    pub fn begin_reading(&self) -> Reading {
+        // When the lock is broken no reading is the right one, and nothing is thrown away.
+        Reading(self.entries.read().map_or(u64::MAX, |entries| entries.added))
+    }
+
     /// Replaces the whole content with what the registry holds, read at `now`.
     pub fn replace(&self, revocations: impl IntoIterator<Item = Revocation>, now: Timestamp) {
+        self.replace_since(self.begin_reading(), revocations, now);
+    }
+
+    /// As [`RevocationList::replace`], with a reading that took its time: what was added meanwhile stays.
+    pub fn replace_since(&self, reading: Reading, revocations: impl IntoIterator<Item = Revocation>, now: Timestamp) {
         let fresh: HashMap<_, _> = revocations
             .into_iter()
             .filter(|revocation| revocation.until > now)
             .take(MAX_ENTRIES + 1)
             .map(|revocation| ((revocation.kind, revocation.value), revocation.until))
             .collect();
-        if fresh.len() > MAX_ENTRIES {
-            return;
+        let Ok(mut entries) = self.entries.write() else { return };
+        if Reading(entries.added) == reading {
+            entries.by_name = fresh;
+        } else {
+            // A revocation never ends early, so that what is there already cannot be wrong.
+            entries.by_name.retain(|_, until| *until > now);
+            entries.extend(fresh);
         }
-        if let Ok(mut entries) = self.entries.write() {
-            *entries = fresh;
+        if entries.by_name.len() <= MAX_ENTRIES {
             self.synced.store(now.millis(), Ordering::Release);
         }
     }
@@ -54,6 +81,7 @@ impl RevocationList {
     /// Adds revocations at once, where they are made: the next full reading has them, too.
     pub fn add(&self, revocations: impl IntoIterator<Item = Revocation>) {
         if let Ok(mut entries) = self.entries.write() {
+            entries.added += 1;
             entries.extend(
                 revocations.into_iter().map(|revocation| ((revocation.kind, revocation.value), revocation.until)),
             );
@@ -69,7 +97,7 @@ impl RevocationList {
         if synced == i64::MIN || now.since(Timestamp::from_millis(synced)) > self.max_age {
             return Err(RevocationsUnknown);
         }
-        let entries = self.entries.read().map_err(|_| RevocationsUnknown)?;
+        let entries = &self.entries.read().map_err(|_| RevocationsUnknown)?.by_name;
         if entries.is_empty() {
             return Ok(false);
         }
@@ -79,6 +107,16 @@ impl RevocationList {
             || hit(RevocationKind::Client, &principal.client_id)
             || principal.session.as_deref().is_some_and(|sid| hit(RevocationKind::Sid, sid))
             || principal.family.as_deref().is_some_and(|family| hit(RevocationKind::Family, family)))
+    }
+}
+
+impl Entries {
+    /// Of two ends of the same revocation the later one counts.
+    fn extend(&mut self, revocations: impl IntoIterator<Item = ((RevocationKind, String), Timestamp)>) {
+        for (name, until) in revocations {
+            let latest = self.by_name.entry(name).or_insert(until);
+            *latest = until.max(*latest);
+        }
     }
 }
 
@@ -122,6 +160,21 @@ mod tests {
             list.replace([revoked(kind, "other")], now);
             assert_eq!(list.is_revoked(&principal(), now), Ok(false));
         }
+    }
+
+    /// The registry is being read while a revocation is made here: it counts from then on without a gap.
+    #[test]
+    fn a_reading_that_began_before_takes_nothing_away() {
+        let now = Timestamp::from_seconds(1);
+        let list = RevocationList::new(Duration::from_secs(1000));
+        list.replace([revoked(RevocationKind::Jti, "old")], now);
+        let reading = list.begin_reading();
+        list.add([revoked(RevocationKind::Sid, "sid")]);
+        list.replace_since(reading, [], now);
+        assert_eq!(list.is_revoked(&principal(), now), Ok(true));
+        let reading = list.begin_reading();
+        list.replace_since(reading, [revoked(RevocationKind::Sid, "other")], now);
+        assert_eq!(list.is_revoked(&principal(), now), Ok(false), "a later reading is the whole truth");
     }
 
     /// Never "active" because nobody asked: an unfilled or old list refuses to answer.

@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use keyrealm_base::SharedClock;
 use keyrealm_registry::revocations;
-use keyrealm_store::{Database, Notice, StoreError};
-use tokio::sync::broadcast::error::RecvError;
+use keyrealm_store::{Database, Notice, Pulse, StoreError};
 
 use crate::RevocationList;
 
-const POLL: Duration = Duration::from_secs(5);
+/// How often the revocations are read without a notice.
+pub const REVOCATIONS_POLL: Duration = Duration::from_secs(5);
 
 /// Reads the revocations now and then for ever, until the task is dropped.
 ///
@@ -21,15 +21,23 @@ pub async fn follow_revocations(
     list: Arc<RevocationList>,
     clock: SharedClock,
 ) -> Result<impl Future<Output = ()>, StoreError> {
-    let mut notices = database.notices();
+    follow_revocations_every(REVOCATIONS_POLL, database, list, clock).await
+}
+
+/// As [`follow_revocations`], with another time between two reads.
+///
+/// # Errors
+/// As [`follow_revocations`].
+pub async fn follow_revocations_every(
+    every: Duration,
+    database: Arc<Database>,
+    list: Arc<RevocationList>,
+    clock: SharedClock,
+) -> Result<impl Future<Output = ()>, StoreError> {
+    let mut pulse = Pulse::new(database.notices(), every);
     read(&database, &list, &clock).await?;
     Ok(async move {
-        loop {
-            match tokio::time::timeout(POLL, notices.recv()).await {
-                Ok(Ok(Notice::Revocations) | Err(RecvError::Lagged(_))) | Err(_) => {}
-                Ok(Ok(_)) => continue,
-                Ok(Err(RecvError::Closed)) => return,
-            }
+        while pulse.wait(|notice| notice == Notice::Revocations).await {
             if let Err(error) = read(&database, &list, &clock).await {
                 tracing::warn!(%error, "cannot read the revocations");
             }
@@ -38,9 +46,9 @@ pub async fn follow_revocations(
 }
 
 async fn read(database: &Database, list: &RevocationList, clock: &SharedClock) -> Result<(), StoreError> {
-    // Taken before the read: what is revoked meanwhile comes with the next one.
-    let now = clock.now();
-    let mut tx = database.control().await?;
-    list.replace(revocations::in_force(&mut tx, now).await?, now);
+    // Both taken before the read: what is revoked meanwhile comes with the next one, and is not lost by this one.
+    let (reading, now) = (list.begin_reading(), clock.now());
+    let mut tx = database.control_read().await?;
+    list.replace_since(reading, revocations::in_force(&mut tx, now).await?, now);
     Ok(())
 }

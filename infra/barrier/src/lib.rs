@@ -18,10 +18,13 @@ pub use record::{Record, RecordError};
 pub use tables::{REALM_STATEMENTS, TENANT_STATEMENTS};
 pub use unseal::{UnsealKey, UnsealKeyError};
 
+use std::sync::Arc;
+
+use keyrealm_crypto::CryptoError;
 use keyrealm_store::StoreError;
 
 /// Why the barrier does not open.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum BarrierError {
     /// The unseal key is not the one that this database was made with.
     #[error(
@@ -29,6 +32,12 @@ pub enum BarrierError {
          point barrier.unseal_key_file to it (without it the data cannot be read by anybody)"
     )]
     WrongUnsealKey(keyrealm_store::Space),
+    /// The root's row has gone.
+    #[error(
+        "the root key in {0} is missing, but the database is in use: a new one would open nothing of what is there; restore \
+         the rows of barrier_keys from a backup"
+    )]
+    RootMissing(keyrealm_store::Space),
     /// The root was made for another deployment.
     #[error("the root key in {0} belongs to another deployment: its rows were copied here from another database")]
     OtherDeployment(keyrealm_store::Space),
@@ -46,9 +55,12 @@ pub enum BarrierError {
     #[error(transparent)]
     Store(#[from] StoreError),
     /// The cryptographic library failed.
-    #[error(transparent)]
-    Crypto(#[from] keyrealm_crypto::CryptoError),
-    /// Another caller's attempt to open the same tenant failed.
     #[error("{0}")]
-    Shared(String),
+    Crypto(Arc<CryptoError>),
+}
+
+impl From<CryptoError> for BarrierError {
+    fn from(error: CryptoError) -> Self {
+        Self::Crypto(Arc::new(error))
+    }
 }

@@ -1,4 +1,5 @@
-//! Sealed records: format byte, algorithm byte, key id, nonce, ciphertext with tag.
+//! Sealed records: format byte, algorithm byte, key id, nonce, ciphertext with tag. The form is persistent: whatever changes
+//! it is a new format byte.
 
 use keyrealm_base::Random;
 use keyrealm_crypto::aead::{AeadKey, AesGcm, NONCE_LEN, TAG_LEN};
@@ -43,14 +44,17 @@ pub(crate) struct Home {
     pub(crate) space: Space,
 }
 
+/// The fields of the design's section 5, in its order. The tenant is named by its space, which names the product with it and
+/// is there for the realm level, too.
 fn aad(home: &Home, record: &Record<'_>, key_id: &[u8; ID_LEN]) -> Vec<u8> {
     Fields::default()
-        .push(&[FORMAT, ALGORITHM])
+        .push(&[FORMAT])
         .push(&home.deployment)
         .push(home.space.to_string().as_bytes())
         .push(record.table.as_bytes())
         .push(record.row)
         .push(&record.version.to_be_bytes())
+        .push(&[ALGORITHM])
         .push(record.purpose.as_bytes())
         .push(key_id)
         .push(&sha256(record.metadata))
@@ -86,6 +90,11 @@ pub(crate) fn seal(
     out.extend_from_slice(&nonce);
     out.extend_from_slice(&sealed);
     Ok(out)
+}
+
+/// The id of the key that a record was sealed with.
+pub(crate) fn key_id(sealed: &[u8]) -> Result<&[u8], RecordError> {
+    sealed.get(2..2 + ID_LEN).ok_or(RecordError)
 }
 
 /// Opens.
@@ -139,6 +148,30 @@ mod tests {
         for length in 0..sealed.len() {
             assert!(open(&home, (&id, &key), &RECORD, &sealed[..length]).is_err());
         }
+    }
+
+    /// What is authenticated, byte for byte: it is persistent.
+    #[test]
+    fn the_authenticated_fields_are_those_of_the_design() {
+        let home = Home { deployment: [0xdd; ID_LEN], space: Space::Realm(Product::Kms) };
+        let mut expected = Vec::new();
+        for field in [
+            &[1][..],             // format
+            &[0xdd; 16],          // deployment_id
+            b"kms_realm",         // tenant
+            b"t",                 // table
+            b"row",               // row id
+            &1_u64.to_be_bytes(), // version
+            &[1],                 // algorithm
+            b"p",                 // purpose
+            &[0xee; 16],          // key id
+            &sha256(b"m"),        // SHA-256 of the metadata
+            &7_u64.to_be_bytes(), // state_seq
+        ] {
+            expected.extend_from_slice(&u32::try_from(field.len()).unwrap().to_be_bytes());
+            expected.extend_from_slice(field);
+        }
+        assert_eq!(aad(&home, &RECORD, &[0xee; ID_LEN]), expected);
     }
 
     /// A record does not open as any other record, in any other place (BAR-01, BAR-02).

@@ -12,6 +12,8 @@ use crate::{Instance, instances, observed};
 const BEAT: Duration = Duration::from_secs(5);
 /// How often a process looks after its own state.
 const LOOK: Duration = Duration::from_secs(1);
+/// A database that takes longer than this to answer does not answer.
+const ANSWER: Duration = Duration::from_secs(5);
 
 /// How it stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,8 +58,10 @@ impl Presence {
     /// Writes the row again and again, until the task is dropped.
     pub async fn beat(self: Arc<Self>, vitals: impl Fn() -> Vitals) {
         loop {
-            if let Err(error) = self.write(vitals()).await {
-                tracing::warn!(%error, "cannot write the heartbeat");
+            match tokio::time::timeout(ANSWER, self.write(vitals())).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => tracing::warn!(%error, "cannot write the heartbeat"),
+                Err(_) => tracing::warn!("cannot write the heartbeat: the database does not answer"),
             }
             tokio::time::sleep(BEAT).await;
         }
@@ -90,11 +94,12 @@ impl Presence {
         if let Err(stale) = self.database.check_fresh() {
             return Condition::Database(stale.to_string());
         }
-        let failures = async { observed::failures(&mut self.database.control().await?, self.product).await };
-        match failures.await {
-            Ok(failures) if failures.is_empty() => Condition::Good,
-            Ok(failures) => Condition::Declared(failures.join("; ")),
-            Err(error) => Condition::Database(error.to_string()),
+        let failures = async { observed::failures(&mut self.database.control_read().await?, self.product).await };
+        match tokio::time::timeout(ANSWER, failures).await {
+            Ok(Ok(failures)) if failures.is_empty() => Condition::Good,
+            Ok(Ok(failures)) => Condition::Declared(failures.join("; ")),
+            Ok(Err(error)) => Condition::Database(error.to_string()),
+            Err(_) => Condition::Database(format!("the database has not answered for {} s", ANSWER.as_secs())),
         }
     }
 
@@ -105,8 +110,10 @@ impl Presence {
             instances::remove(&mut tx, self.id).await?;
             tx.commit().await
         };
-        if let Err(error) = removed.await {
-            tracing::warn!(%error, "cannot take out the instance's row");
+        match tokio::time::timeout(ANSWER, removed).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "cannot take out the instance's row"),
+            Err(_) => tracing::warn!("cannot take out the instance's row: the database does not answer"),
         }
     }
 }

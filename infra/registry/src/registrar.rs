@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use keyrealm_base::{DeploymentId, SharedClock, SharedRandom, TenantId};
 use keyrealm_crypto::sha256_hex;
-use keyrealm_store::{ControlTx, Database, Notice, Product, Space, StoreError};
+use keyrealm_store::{ControlTx, Database, Notice, Product, Space, Sql, StoreError};
 use serde_json::Value;
 
 use crate::tables::{MIGRATIONS, desired, meta, tenants, writable};
@@ -55,9 +55,11 @@ impl Registrar {
     }
 
     async fn read(&self) -> Result<Meta, RegistryError> {
-        let found = meta::read(&mut self.database.control().await?).await;
-        // Whatever else is wrong with the table: somebody has to make it first.
-        let found = found.map_err(|error| if error.is_passing() { error } else { StoreError::NoRegistrar })?;
+        let found = match meta::read(&mut self.database.control_read().await?).await {
+            // Somebody has to make the table first.
+            Err(StoreError::NotPrepared { .. }) => return Err(StoreError::NoRegistrar.into()),
+            found => found?,
+        };
         found.ok_or(RegistryError::Store(StoreError::NoRegistrar))
     }
 
@@ -122,14 +124,20 @@ impl Registrar {
         Ok(())
     }
 
-    /// Deletes a tenant with everything that it has. The products must not serve it any more.
+    /// Deletes a tenant with everything that it has: disabled first, so that nobody serves it any more, then its keys, then
+    /// all else.
     ///
     /// # Errors
     /// When the database fails; the row stays until all else is gone, so that it can be tried again.
     pub async fn delete_tenant(&self, slug: &str) -> Result<Option<TenantId>, RegistryError> {
         let mut tx = self.database.registry().await?;
         let Some(tenant) = tenants::by_slug(&mut tx, slug).await? else { return Ok(None) };
-        drop(tx);
+        tenants::disable(&mut tx, tenant.id).await?;
+        announce(&mut tx);
+        tx.commit().await?;
+        for product in [Product::Kms, Product::Identity] {
+            self.destroy_keys(product, tenant.id).await?;
+        }
         for product in [Product::Kms, Product::Identity] {
             self.database.drop_tenant(product, tenant.id).await?;
         }
@@ -139,6 +147,15 @@ impl Registrar {
         announce(&mut tx);
         tx.commit().await?;
         Ok(Some(tenant.id))
+    }
+
+    /// Destroys the tenant root key with all below it, and the head: from then on nobody opens the tenant's records, wherever
+    /// there are copies of them. The tables are the barrier's; a product that seals nothing of a tenant has none.
+    async fn destroy_keys(&self, product: Product, tenant: TenantId) -> Result<(), StoreError> {
+        let keys = Sql::new("DELETE FROM {s}barrier_keys");
+        self.database.erase(Space::Tenant(product, tenant), "barrier_keys", keys).await?;
+        let head = Sql::new("DELETE FROM {s}heads WHERE tenant = $1").bind(tenant);
+        self.database.erase(Space::Realm(product), "heads", head).await
     }
 }
 

@@ -7,10 +7,10 @@ use std::time::Duration;
 use keyrealm_base::{DeploymentId, TenantId};
 use tokio::sync::broadcast;
 
-use crate::postgres::{Mode, PostgresSettings, Server};
+use crate::postgres::Server;
 use crate::sqlite::Folder;
-use crate::tx::Inner;
-use crate::{ControlTx, Migration, Notice, Notices, Product, RealmTx, Space, StoreError, TenantTx, Tx};
+use crate::tx::{Inner, Mode};
+use crate::{ControlTx, Migration, Notice, Notices, Product, RealmTx, Space, Sql, StoreError, TenantTx, Tx};
 
 /// Notices that a slow receiver may be behind before it must read everything again.
 const NOTICES: usize = 1024;
@@ -47,7 +47,8 @@ impl Database {
     /// Opens what the configuration names: a PostgreSQL database, or a folder of SQLite files.
     ///
     /// # Errors
-    /// As [`Database::open_sqlite`] and [`Database::open_postgres`].
+    /// As [`Database::open_sqlite`]; or when the server cannot be reached over TLS 1.3, or a login has too many or too few
+    /// rights.
     pub async fn open(
         settings: &keyrealm_config::Database,
         product: Product,
@@ -55,8 +56,9 @@ impl Database {
     ) -> Result<Arc<Self>, StoreError> {
         match &settings.postgres {
             Some(postgres) => {
-                let settings = PostgresSettings { postgres: postgres.clone(), registrar: settings.registrar.clone() };
-                Self::open_postgres(&settings, product, hook).await
+                let (notices, _) = broadcast::channel(NOTICES);
+                let server = Server::open(postgres, settings.registrar.as_ref(), product, notices.clone()).await?;
+                Ok(Arc::new(Self { backend: Backend::Postgres(server), hook, notices }))
             }
             None => Self::open_sqlite(&settings.folder, hook),
         }
@@ -69,20 +71,6 @@ impl Database {
     pub fn open_sqlite(folder: &Path, hook: Option<StatementHook>) -> Result<Arc<Self>, StoreError> {
         let (notices, _) = broadcast::channel(NOTICES);
         Ok(Arc::new(Self { backend: Backend::Sqlite(Arc::new(Folder::open(folder)?)), hook, notices }))
-    }
-
-    /// Connects to a PostgreSQL database as one product.
-    ///
-    /// # Errors
-    /// When it cannot be reached over TLS 1.3, or a login has too many or too few rights.
-    pub async fn open_postgres(
-        settings: &PostgresSettings,
-        product: Product,
-        hook: Option<StatementHook>,
-    ) -> Result<Arc<Self>, StoreError> {
-        let (notices, _) = broadcast::channel(NOTICES);
-        let server = Server::open(settings, product, notices.clone()).await?;
-        Ok(Arc::new(Self { backend: Backend::Postgres(server), hook, notices }))
     }
 
     /// Tells which deployment this is; before that, only the control schema can be used.
@@ -145,6 +133,14 @@ impl Database {
         self.begin(Space::Control, TenantAccess::Plain, Mode::Write).await
     }
 
+    /// As [`Database::control`], for reading alone: it waits for nobody who writes.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn control_read(&self) -> Result<ControlTx, StoreError> {
+        self.begin(Space::Control, TenantAccess::Read, Mode::Read).await
+    }
+
     /// A transaction on the control schema, with the rights of the registrar, one at a time.
     ///
     /// # Errors
@@ -159,6 +155,14 @@ impl Database {
     /// When the database does not answer.
     pub async fn realm(&self, product: Product) -> Result<RealmTx, StoreError> {
         self.begin(Space::Realm(product), TenantAccess::Plain, Mode::Write).await
+    }
+
+    /// As [`Database::realm`], for reading alone: it waits for nobody who writes.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn realm_read(&self, product: Product) -> Result<RealmTx, StoreError> {
+        self.begin(Space::Realm(product), TenantAccess::Read, Mode::Read).await
     }
 
     /// As [`Database::realm`], one at a time.
@@ -216,12 +220,37 @@ impl Database {
         }
     }
 
+    /// Runs a statement that takes rows out of a table, with the rights of the schema's owner. Where the table or its schema
+    /// has gone already there is nothing to do.
+    ///
+    /// # Errors
+    /// When the database does not do it or this process is no registrar.
+    pub async fn erase(&self, space: Space, table: &'static str, sql: Sql) -> Result<(), StoreError> {
+        self.announce(space, &sql.text);
+        match &self.backend {
+            Backend::Sqlite(folder) => folder.erase(space, table, sql).await,
+            Backend::Postgres(server) => server.erase(space, table, sql).await,
+        }
+    }
+
+    /// Whether any tenant has tables of this product.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn has_tenants(&self, product: Product) -> Result<bool, StoreError> {
+        match &self.backend {
+            Backend::Sqlite(folder) => folder.has_tenants(product),
+            Backend::Postgres(server) => server.has_tenants(product).await,
+        }
+    }
+
     /// Deletes a tenant's tables of one product. Their keys should be destroyed first.
     ///
     /// # Errors
     /// When the database does not do it.
     pub async fn drop_tenant(&self, product: Product, tenant: TenantId) -> Result<(), StoreError> {
         let space = Space::Tenant(product, tenant);
+        self.announce(space, "DROP");
         match &self.backend {
             Backend::Sqlite(folder) => folder.remove(space).await,
             Backend::Postgres(server) => server.drop_schema(space).await,
@@ -236,9 +265,15 @@ impl Database {
         }
     }
 
+    fn announce(&self, space: Space, text: &str) {
+        if let Some(hook) = &self.hook {
+            hook(space, text);
+        }
+    }
+
     async fn begin<S>(&self, space: Space, access: TenantAccess, mode: Mode) -> Result<Tx<S>, StoreError> {
         let inner = match &self.backend {
-            Backend::Sqlite(folder) => Inner::Sqlite(folder.begin(space, mode != Mode::Read).await?),
+            Backend::Sqlite(folder) => Inner::Sqlite(folder.begin(space, mode).await?),
             Backend::Postgres(server) => Inner::Postgres(server.begin(space, mode).await?),
         };
         Ok(Tx::new(inner, space, access, self.hook.clone(), self.notices.clone()))

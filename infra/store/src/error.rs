@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use crate::Space;
 
 /// A failed step of the store.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum StoreError {
     /// The folder is in use.
     #[error(
@@ -59,6 +59,12 @@ pub enum StoreError {
         "{space}: the schema or its roles are not there yet; the operator makes them, or a login in database.registrar"
     )]
     NotPrepared {
+        /// Where.
+        space: Space,
+    },
+    /// A report found another row than the one that it follows on: somebody else wrote it.
+    #[error("{space}: a row was changed by somebody else meanwhile, and nothing was written")]
+    Overtaken {
         /// Where.
         space: Space,
     },
@@ -133,8 +139,8 @@ impl StoreError {
                 Some("57P01" | "57P02" | "57P03" | "53300") => {
                     Self::Unavailable { space, cause: database.message().to_owned() }
                 }
-                // SET ROLE to a role that is not there, and a schema that is not there.
-                Some("22023" | "3F000") => Self::NotPrepared { space },
+                // SET ROLE to a role that is not there; a schema or a table that is not there.
+                Some("22023" | "3F000" | "42P01") => Self::NotPrepared { space },
                 _ => Self::Failed { space, attempt, cause: error.to_string() },
             },
             sqlx::Error::PoolTimedOut => Self::Busy { space },

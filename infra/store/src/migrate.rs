@@ -1,4 +1,7 @@
 //! Migrations: numbered, additive, each in one transaction, so that a crash leaves a space at one version or the next.
+//!
+//! That transaction is the `MigrationTx` of the design: it has the rights of the schema's owner, and only the functions
+//! `migrate` of the two databases open one.
 
 /// One step of a space's tables.
 #[derive(Debug, Clone, Copy)]

@@ -2,9 +2,12 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::time::Duration;
 
 use keyrealm_base::TenantId;
 use tokio::sync::broadcast;
+use tokio::sync::broadcast::error::RecvError;
+use tokio::time::Instant;
 
 use crate::Product;
 
@@ -21,6 +24,36 @@ pub enum Notice {
 
 /// A receiver of notices. On [`broadcast::error::RecvError::Lagged`] the receiver reads everything again.
 pub type Notices = broadcast::Receiver<Notice>;
+
+/// When to read again what notices tell of: at once after one, and every so often in any case. The time of the next reading
+/// is fixed: notices of other things, however many, do not put it off.
+pub struct Pulse {
+    notices: Notices,
+    every: Duration,
+    next: Instant,
+}
+
+impl Pulse {
+    /// The first reading was done just now.
+    #[must_use]
+    pub fn new(notices: Notices, every: Duration) -> Self {
+        Self { notices, every, next: Instant::now() + every }
+    }
+
+    /// Waits for the next reading; `false` when the database is closed and nothing more will come.
+    pub async fn wait(&mut self, wanted: impl Fn(Notice) -> bool) -> bool {
+        loop {
+            match tokio::time::timeout_at(self.next, self.notices.recv()).await {
+                // The clock is looked at here, too: with a notice always at hand the timeout would never be polled.
+                Ok(Ok(notice)) if !wanted(notice) && Instant::now() < self.next => {}
+                Ok(Err(RecvError::Closed)) => return false,
+                _ => break,
+            }
+        }
+        self.next = Instant::now() + self.every;
+        true
+    }
+}
 
 /// The form in which it goes to other processes.
 impl fmt::Display for Notice {
@@ -67,5 +100,36 @@ mod tests {
         for foreign in ["", "epoch kms", "epoch kms x 1", "desired nobody", "revocations now", "news"] {
             assert_eq!(foreign.parse::<Notice>(), Err(()), "{foreign}");
         }
+    }
+
+    /// A notice of something else every second, and a reading is due every five: it comes after five.
+    #[tokio::test(start_paused = true)]
+    async fn notices_of_other_things_do_not_put_a_reading_off() {
+        let (sender, notices) = broadcast::channel(16);
+        let mut pulse = Pulse::new(notices, Duration::from_secs(5));
+        tokio::spawn(async move {
+            loop {
+                sender.send(Notice::Desired(Product::Kms)).unwrap();
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+        });
+        let began = Instant::now();
+        let due = pulse.wait(|notice| notice == Notice::Revocations);
+        assert!(tokio::time::timeout(Duration::from_mins(1), due).await.unwrap());
+        assert_eq!(began.elapsed().as_secs(), 5);
+        assert!(pulse.wait(|notice| notice == Notice::Desired(Product::Kms)).await);
+        assert!(began.elapsed() < Duration::from_secs(7), "what is wanted is read at once");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_missed_is_read_and_a_closed_database_is_the_end() {
+        let (sender, notices) = broadcast::channel(1);
+        let mut pulse = Pulse::new(notices, Duration::from_secs(5));
+        for _ in 0..3 {
+            sender.send(Notice::Desired(Product::Kms)).unwrap();
+        }
+        assert!(pulse.wait(|_| false).await, "some were missed");
+        drop(sender);
+        assert!(!pulse.wait(|_| false).await);
     }
 }

@@ -12,8 +12,10 @@ use sqlx::sqlite::{
     SqliteSynchronous,
 };
 use sqlx::{AssertSqlSafe, Column, Decode, Sqlite, TypeInfo, ValueRef};
+use tokio::sync::{Mutex, OwnedMutexGuard};
 
-use crate::{Migration, Row, Space, Sql, StatementHook, StoreError, Value};
+use crate::tx::Mode;
+use crate::{Migration, Product, Row, Space, Sql, StatementHook, StoreError, Value};
 
 /// Marks our files ("KyRm"), so that no other database is taken for one.
 const APPLICATION_ID: i64 = 0x4b79_526d;
@@ -38,11 +40,20 @@ pub(crate) struct Folder {
 struct Pools {
     writer: SqlitePool,
     readers: SqlitePool,
+    /// Whose change it is: longer than the writer's connection is held, until the report in the other file is written.
+    turn: Arc<Mutex<()>>,
 }
 
 pub(crate) struct Transaction {
     inner: sqlx::Transaction<'static, Sqlite>,
     folder: Arc<Folder>,
+    turn: Option<OwnedMutexGuard<()>>,
+}
+
+/// A committed transaction; the next change waits until this one has reported and is dropped.
+pub(crate) struct Committed {
+    folder: Arc<Folder>,
+    _turn: Option<OwnedMutexGuard<()>>,
 }
 
 impl Folder {
@@ -65,24 +76,36 @@ impl Folder {
         self.path.join(format!("{space}.sqlite"))
     }
 
-    pub(crate) async fn begin(self: &Arc<Self>, space: Space, write: bool) -> Result<Transaction, StoreError> {
-        let pools = self
-            .open
-            .try_get_with(space, self.connect(space))
-            .await
-            .map_err(|error| StoreError::File { path: self.file(space), reason: error.to_string() })?;
-        // IMMEDIATE: a reader that turns into a writer could lose to another one and would have to start again.
-        let begun = if write { pools.writer.begin_with("BEGIN IMMEDIATE").await } else { pools.readers.begin().await };
+    pub(crate) async fn begin(self: &Arc<Self>, space: Space, mode: Mode) -> Result<Transaction, StoreError> {
+        let pools = self.pools(space, false).await?;
+        let turn = match mode {
+            Mode::Exclusive => Some(Arc::clone(&pools.turn).lock_owned().await),
+            Mode::Read | Mode::Write | Mode::Migration | Mode::Registrar => None,
+        };
+        let begun = match mode {
+            Mode::Read => pools.readers.begin().await,
+            // IMMEDIATE: a reader that turns into a writer could lose to another one and would have to start again.
+            _ => pools.writer.begin_with("BEGIN IMMEDIATE").await,
+        };
         let inner = begun.map_err(|error| StoreError::from_sqlx(space, "begin", &error))?;
-        Ok(Transaction { inner, folder: Arc::clone(self) })
+        Ok(Transaction { inner, folder: Arc::clone(self), turn })
     }
 
-    async fn connect(&self, space: Space) -> Result<Arc<Pools>, StoreError> {
+    /// The file's connections. Only a migration makes a file: whoever comes late does not bring back a dropped one.
+    async fn pools(&self, space: Space, make: bool) -> Result<Arc<Pools>, StoreError> {
+        self.open.try_get_with(space, self.connect(space, make)).await.map_err(Arc::unwrap_or_clone)
+    }
+
+    async fn connect(&self, space: Space, make: bool) -> Result<Arc<Pools>, StoreError> {
         let path = self.file(space);
         let failed = |reason: String| StoreError::File { path: path.clone(), reason };
         // Made here, since SQLite would give it the mode of the umask.
-        let made = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path);
-        made.map_err(|error| failed(error.to_string()))?;
+        match OpenOptions::new().create(make).truncate(false).write(true).mode(0o600).open(&path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                return Err(StoreError::NotPrepared { space });
+            }
+            opened => opened.map_err(|error| failed(error.to_string()))?,
+        };
         let options = SqliteConnectOptions::new()
             .filename(&path)
             .journal_mode(SqliteJournalMode::Wal)
@@ -108,7 +131,7 @@ impl Folder {
             .max_connections(READERS)
             .min_connections(0)
             .connect_lazy_with(options.pragma("query_only", "ON"));
-        Ok(Arc::new(Pools { writer, readers }))
+        Ok(Arc::new(Pools { writer, readers, turn: Arc::default() }))
     }
 
     /// Brings a file up to the last migration, each in one transaction.
@@ -118,6 +141,7 @@ impl Folder {
         migrations: &[Migration],
         hook: Option<&StatementHook>,
     ) -> Result<(), StoreError> {
+        self.pools(space, true).await?;
         let known = migrations.last().map_or(0, |last| last.version);
         let found = self.schema_version(space).await?;
         if found > known {
@@ -130,7 +154,7 @@ impl Folder {
             }
         };
         for migration in migrations.iter().filter(|migration| migration.version > found) {
-            let mut tx = self.begin(space, true).await?;
+            let mut tx = self.begin(space, Mode::Migration).await?;
             announce("schema_versions");
             // Another task may have been faster: then its row stops this one before anything else runs.
             let mark = Sql::new("INSERT INTO {s}schema_versions (version) VALUES ($1) ON CONFLICT DO NOTHING");
@@ -150,7 +174,7 @@ impl Folder {
     /// The version of a file's tables; 0 for a new one.
     pub(crate) async fn schema_version(self: &Arc<Self>, space: Space) -> Result<i64, StoreError> {
         let failed = |error: sqlx::Error| StoreError::from_sqlx(space, "reading its version", &error);
-        let mut tx = self.begin(space, true).await?;
+        let mut tx = self.begin(space, Mode::Migration).await?;
         for statement in OWN {
             tx.execute(Sql::new(statement)).await.map_err(failed)?;
         }
@@ -160,22 +184,57 @@ impl Folder {
         rows.first().map_or(Ok(0), |row| row.get("version"))
     }
 
+    /// Runs a statement on a table that may have gone already, and makes sure that what it took away is not left in the
+    /// log of the file.
+    pub(crate) async fn erase(self: &Arc<Self>, space: Space, table: &str, sql: Sql) -> Result<(), StoreError> {
+        let failed = |error: sqlx::Error| StoreError::from_sqlx(space, "erasing", &error);
+        let mut tx = match self.begin(space, Mode::Exclusive).await {
+            Err(StoreError::NotPrepared { .. }) => return Ok(()),
+            begun => begun?,
+        };
+        let there = Sql::new("SELECT name FROM sqlite_master WHERE type = 'table' AND name = $1").bind(table);
+        if tx.fetch(there).await.map_err(failed)?.is_empty() {
+            return Ok(());
+        }
+        tx.execute(sql).await.map_err(failed)?;
+        tx.commit().await.map_err(failed)?;
+        let checkpoint = sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)");
+        checkpoint.execute(&self.pools(space, false).await?.writer).await.map_err(failed).map(drop)
+    }
+
+    /// Whether any tenant of this product has a file.
+    pub(crate) fn has_tenants(&self, product: Product) -> Result<bool, StoreError> {
+        let failed = |error: std::io::Error| StoreError::File { path: self.path.clone(), reason: error.to_string() };
+        let (prefix, realm) = (format!("{product}_"), format!("{}.sqlite", Space::Realm(product)));
+        for entry in fs::read_dir(&self.path).map_err(failed)? {
+            let name = entry.map_err(failed)?.file_name();
+            let name = name.to_string_lossy();
+            if name.starts_with(&prefix) && name.ends_with(".sqlite") && name != realm {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     pub(crate) async fn remove(&self, space: Space) -> Result<(), StoreError> {
+        let file = self.file(space);
+        let unlink = |suffix: &str| {
+            let path = PathBuf::from(format!("{}{suffix}", file.display()));
+            match fs::remove_file(&path) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    Err(StoreError::File { path, reason: error.to_string() })
+                }
+                _ => Ok(()),
+            }
+        };
+        // The file first: from then on nobody can open it again, and the connections that there are end.
+        unlink("")?;
         if let Some(pools) = self.open.remove(&space).await {
             pools.readers.close().await;
             pools.writer.close().await;
         }
-        let file = self.file(space);
-        for suffix in ["", "-wal", "-shm"] {
-            let path = PathBuf::from(format!("{}{suffix}", file.display()));
-            match fs::remove_file(&path) {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                    return Err(StoreError::File { path, reason: error.to_string() });
-                }
-                _ => {}
-            }
-        }
-        Ok(())
+        unlink("-wal")?;
+        unlink("-shm")
     }
 
     pub(crate) async fn close(&self) {
@@ -206,7 +265,7 @@ impl Transaction {
         space: Space,
         sql: Sql,
     ) -> Result<Result<Vec<Row>, sqlx::Error>, StoreError> {
-        let mut other = self.folder.begin(space, false).await?;
+        let mut other = self.folder.begin(space, Mode::Read).await?;
         Ok(other.fetch(sql).await)
     }
 
@@ -222,10 +281,30 @@ impl Transaction {
         self.fetch(Sql::new(bump)).await
     }
 
-    /// The answer is the folder, for what has to be written to another file next.
-    pub(crate) async fn commit(self) -> Result<Arc<Folder>, sqlx::Error> {
+    pub(crate) async fn commit(self) -> Result<Committed, sqlx::Error> {
         self.inner.commit().await?;
-        Ok(self.folder)
+        Ok(Committed { folder: self.folder, _turn: self.turn })
+    }
+}
+
+impl Committed {
+    /// Reports in another file what was committed: each statement changes one row.
+    pub(crate) async fn report(
+        self,
+        space: Space,
+        reports: Vec<Sql>,
+        announce: impl Fn(Space, &str),
+    ) -> Result<(), StoreError> {
+        let failed = |error: sqlx::Error| StoreError::from_sqlx(space, "a report", &error);
+        let mut tx = self.folder.begin(space, Mode::Write).await?;
+        for report in reports {
+            announce(space, &report.text);
+            if tx.execute(report).await.map_err(failed)? != 1 {
+                return Err(StoreError::Overtaken { space });
+            }
+        }
+        announce(space, "COMMIT");
+        tx.commit().await.map_err(failed).map(drop)
     }
 }
 

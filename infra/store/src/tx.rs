@@ -21,6 +21,21 @@ pub type RealmTx = Tx<InRealm>;
 /// A transaction on a tenant's tables, and the only way to them.
 pub type TenantTx = Tx<InTenant>;
 
+/// Whose rights a transaction has and how it stands to others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// One consistent view.
+    Read,
+    /// Writes, each statement on what is committed by then.
+    Write,
+    /// As `Write`, one at a time in this space.
+    Exclusive,
+    /// `MigrationTx`: as `Exclusive`, with the rights of the schema's owner.
+    Migration,
+    /// On the control schema, with the rights of whoever creates tenants.
+    Registrar,
+}
+
 /// Statements of one transaction, all in one space; `S` says in which kind.
 pub struct Tx<S> {
     inner: Inner,
@@ -47,12 +62,6 @@ impl<S> Tx<S> {
         notices: broadcast::Sender<Notice>,
     ) -> Self {
         Self { inner, space, access, hook, notices, pending: Vec::new(), reports: Vec::new(), kind: PhantomData }
-    }
-
-    /// Where this transaction is.
-    #[must_use]
-    pub fn space(&self) -> Space {
-        self.space
     }
 
     /// Runs a statement; the answer is the number of rows that it changed.
@@ -97,8 +106,8 @@ impl<S> Tx<S> {
     /// Makes it last. A change of a tenant bumps its epoch in the same transaction.
     ///
     /// # Errors
-    /// When the database does not commit; nothing has changed then. Where the database cannot write a report in the same
-    /// transaction, an error may also mean that the report is missing.
+    /// When the database does not commit; nothing has changed then. Where it cannot write a report in the same transaction
+    /// the change holds without it: a report that fails is logged, and who changes the tenant next finds it missing.
     pub async fn commit(mut self) -> Result<(), StoreError> {
         let bump = match (self.space, self.access) {
             (Space::Tenant(product, tenant), TenantAccess::Change) => Some((product, tenant)),
@@ -124,12 +133,12 @@ impl<S> Tx<S> {
             Space::Tenant(product, _) | Space::Realm(product) => Space::Realm(product),
             Space::Control => Space::Control,
         };
-        let mut left = None;
+        let mut after = None;
         match self.inner {
             Inner::Sqlite(tx) => {
                 announce(self.space, "COMMIT");
-                let folder = tx.commit().await.map_err(|error| failed(&error))?;
-                left = (!self.reports.is_empty()).then_some(folder);
+                let done = tx.commit().await.map_err(|error| failed(&error))?;
+                after = (!self.reports.is_empty()).then_some(done);
             }
             Inner::Postgres(mut tx) => {
                 if !self.reports.is_empty() {
@@ -137,7 +146,9 @@ impl<S> Tx<S> {
                 }
                 for report in self.reports.drain(..) {
                     announce(realm, &report.text);
-                    tx.execute_in(realm, report).await.map_err(|error| failed(&error))?;
+                    if tx.execute_in(realm, report).await.map_err(|error| failed(&error))? != 1 {
+                        return Err(StoreError::Overtaken { space: realm });
+                    }
                 }
                 for notice in &self.pending {
                     tx.notify(*notice).await.map_err(|error| failed(&error))?;
@@ -150,14 +161,11 @@ impl<S> Tx<S> {
             // Nobody may be listening.
             let _ = self.notices.send(notice);
         }
-        if let Some(folder) = left {
-            let mut tx = folder.begin(realm, true).await?;
-            for report in self.reports {
-                announce(realm, &report.text);
-                tx.execute(report).await.map_err(|error| failed(&error))?;
+        if let Some(done) = after {
+            let written = done.report(realm, self.reports, announce).await;
+            if let Err(error) = written {
+                tracing::warn!(%error, space = %self.space, "the change holds, but its report was not written");
             }
-            announce(realm, "COMMIT");
-            tx.commit().await.map_err(|error| failed(&error))?;
         }
         Ok(())
     }
@@ -170,8 +178,9 @@ impl<S> Tx<S> {
 }
 
 impl TenantTx {
-    /// A statement in the realm-level schema that reports what this transaction does: run with the commit, in the same
-    /// transaction where the database can, right after it elsewhere.
+    /// A statement in the realm-level schema that reports what this transaction does and changes one row: run with the
+    /// commit, in the same transaction where the database can, right after it elsewhere. Changes of one tenant and their
+    /// reports do not overlap.
     pub fn report(&mut self, sql: Sql) {
         self.reports.push(sql);
     }

@@ -144,9 +144,4 @@ impl Row {
             .and_then(|(_, value)| T::from_value(value))
             .ok_or(StoreError::Column(column))
     }
-
-    /// All columns, in order: for reading what nobody knows the names of.
-    pub fn columns(&self) -> impl Iterator<Item = (&str, &Value)> {
-        self.0.iter().map(|(name, value)| (name.as_str(), value))
-    }
 }

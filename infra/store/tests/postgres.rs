@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use keyrealm_base::TenantId;
 use keyrealm_store::{Database, Migration, Notice, Product, Space, Sql, StoreError, TenantAccess};
-use keyrealm_testkit::{On, TestDatabase};
+use keyrealm_testkit::{On, PostgresServer, SilentProxy, TestDatabase};
 use sqlx::Row;
 
 const TABLES: &[Migration] =
@@ -154,11 +154,65 @@ async fn the_servers_certificate_is_checked() {
     let mut settings = test.settings(Product::Kms);
     settings.postgres.as_mut().unwrap().ca = other.path("ca.pem");
     let refused = Database::open(&settings, Product::Kms, None).await.err().unwrap().to_string();
-    assert!(refused.contains("certificate") || refused.contains("TLS"), "{refused}");
+    assert!(refused.contains("UnknownIssuer"), "{refused}");
     let mut settings = test.settings(Product::Kms);
-    // The same machine by a name that the certificate does not have.
+    // The same server by a name that the certificate does not have.
     settings.postgres.as_mut().unwrap().host = "127.0.0.2".to_owned();
-    assert!(Database::open(&settings, Product::Kms, None).await.is_err());
+    let refused = Database::open(&settings, Product::Kms, None).await.err().unwrap().to_string();
+    assert!(refused.contains("certificate not valid for name"), "{refused}");
+}
+
+/// sqlx would take TLS 1.2; we do not.
+#[tokio::test]
+async fn a_connection_below_tls_1_3_is_refused_with_the_mend() {
+    let old = PostgresServer::start_with(&["ssl_min_protocol_version=TLSv1.2", "ssl_max_protocol_version=TLSv1.2"]);
+    let test = TestDatabase::on_server(old.unwrap()).await;
+    let refused = Database::open(&test.settings(Product::Kms), Product::Kms, None).await.err().unwrap().to_string();
+    assert!(refused.contains("uses TLSv1.2, not TLSv1.3; set ssl_min_protocol_version"), "{refused}");
+}
+
+/// The password is a secret: a file that others can read is refused.
+#[tokio::test]
+async fn a_password_file_that_others_can_read_is_refused() {
+    let test = TestDatabase::new(On::Postgres).await;
+    let open = std::os::unix::fs::PermissionsExt::from_mode(0o644);
+    std::fs::set_permissions(test.password_file(), open).unwrap();
+    let refused = Database::open(&test.settings(Product::Kms), Product::Kms, None).await.err().unwrap().to_string();
+    assert!(refused.contains("password") && refused.contains("others can use"), "{refused}");
+}
+
+/// The network drops everything without a word: the lease ends, and comes back over a new connection, although the old one
+/// is never heard of again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_lease_comes_back_after_a_silent_network() {
+    let (test, keep) = setup().await;
+    let proxy = SilentProxy::start(test.server().port).await;
+    let mut settings = test.settings(Product::Kms);
+    let postgres = settings.postgres.as_mut().unwrap();
+    (postgres.lease_seconds, postgres.port) = (2, proxy.port);
+    let database = Database::open(&settings, Product::Kms, None).await.unwrap();
+    database.wait_fresh().await.unwrap();
+    let until = async |fresh: bool| {
+        for _ in 0..600 {
+            if database.is_fresh() == fresh {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        panic!("the lease is {} after thirty seconds", if fresh { "over" } else { "still held" });
+    };
+    proxy.fall_silent();
+    until(false).await;
+    // Long enough for an attempt on the silent network, which must not be the last one.
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    proxy.speak_again();
+    until(true).await;
+    let mut notices = database.notices();
+    let mut tx = keep.tenant(Product::Kms, tenant(1), TenantAccess::Change).await.unwrap();
+    tx.execute(Sql::new("INSERT INTO {s}things (id) VALUES (1)")).await.unwrap();
+    tx.commit().await.unwrap();
+    let told = async { while !matches!(notices.recv().await.unwrap(), Notice::Epoch(..)) {} };
+    tokio::time::timeout(Duration::from_secs(10), told).await.unwrap();
 }
 
 #[tokio::test]

@@ -74,6 +74,7 @@ async fn a_second_process_and_a_foreign_file_are_refused() {
     let database = Database::open_sqlite(folder.path(), None).unwrap();
     let second = Database::open_sqlite(folder.path(), None).err().unwrap().to_string();
     assert!(second.contains("in use") && second.contains("database.postgres"), "{second}");
+    assert!(matches!(database.realm(Product::Kms).await, Err(StoreError::NotPrepared { .. })));
     std::fs::write(folder.path().join("kms_realm.sqlite"), b"this is no database at all, but text").unwrap();
     let refused = database.realm(Product::Kms).await.err().unwrap();
     assert!(refused.to_string().contains("kms_realm.sqlite"), "{refused}");
@@ -197,7 +198,74 @@ async fn migrations_end_whole_after_a_kill(on: On) {
     }
 }
 
+/// Who comes late to a tenant that was dropped finds nothing, and makes nothing.
+async fn only_a_migration_makes_a_space(on: On) {
+    let test = TestDatabase::new(on).await;
+    let database = test.open_bound(Product::Kms, None).await;
+    assert!(!database.has_tenants(Product::Kms).await.unwrap());
+    database.migrate(Space::Realm(Product::Kms), TABLES).await.unwrap();
+    assert!(!database.has_tenants(Product::Kms).await.unwrap(), "the realm level is no tenant");
+    for n in 1..=2 {
+        let late = put(&database, n, 1, "late", TenantAccess::Plain).await.unwrap_err();
+        assert!(matches!(late, StoreError::NotPrepared { .. }), "{late}");
+        database.migrate(space(n), TABLES).await.unwrap();
+        assert!(database.has_tenants(Product::Kms).await.unwrap());
+        put(&database, n, 1, "early", TenantAccess::Change).await.unwrap();
+        database.drop_tenant(Product::Kms, tenant(n)).await.unwrap();
+        let late = put(&database, n, 2, "late", TenantAccess::Change).await.unwrap_err();
+        assert!(matches!(late, StoreError::NotPrepared { .. }), "{late}");
+        if on == On::Sqlite {
+            assert!(!test.folder().join("data").join(format!("{}.sqlite", space(n))).exists());
+        }
+    }
+    assert!(!database.has_tenants(Product::Kms).await.unwrap());
+    database.erase(space(1), "things", Sql::new("DELETE FROM {s}things")).await.unwrap();
+}
+
+/// A reader of the registry does not wait for its writer.
+async fn readers_of_the_registry_wait_for_nobody(on: On) {
+    let test = TestDatabase::new(on).await;
+    let database = test.open_bound(Product::Kms, None).await;
+    database.migrate(Space::Realm(Product::Kms), TABLES).await.unwrap();
+    let (_control, _realm) = (database.control().await.unwrap(), database.realm(Product::Kms).await.unwrap());
+    let read = async {
+        drop(database.control_read().await.unwrap());
+        let mut realm = database.realm_read(Product::Kms).await.unwrap();
+        realm.fetch(Sql::new("SELECT id FROM {s}things")).await.unwrap();
+        assert!(realm.execute(Sql::new("DELETE FROM {s}things")).await.is_err(), "a reader cannot write");
+    };
+    tokio::time::timeout(Duration::from_secs(5), read).await.unwrap();
+}
+
+/// A report that meets another row than the one it follows on: where both are one transaction nothing is written; where they
+/// are two, the change holds, its caller is told so, and the next one is not kept waiting.
+async fn a_report_that_does_not_fit_never_belies_the_commit(on: On) {
+    let test = TestDatabase::new(on).await;
+    let database = test.open_bound(Product::Kms, None).await;
+    database.migrate(Space::Realm(Product::Kms), TABLES).await.unwrap();
+    database.migrate(space(1), TABLES).await.unwrap();
+    for id in 1..=2_i64 {
+        let mut tx = database.tenant(Product::Kms, tenant(1), TenantAccess::Change).await.unwrap();
+        tx.execute(Sql::new("INSERT INTO {s}things (id, name) VALUES ($1, $2)").bind(id).bind(format!("x{id}")))
+            .await
+            .unwrap();
+        tx.report(Sql::new("UPDATE {s}things SET name = 'reported' WHERE id = 77"));
+        let committed = tx.commit().await;
+        let there = names(&database, 1).await.len();
+        match on {
+            On::Sqlite => assert_eq!((committed.is_ok(), there), (true, usize::try_from(id).unwrap())),
+            On::Postgres => {
+                assert!(matches!(committed, Err(StoreError::Overtaken { .. })));
+                assert_eq!(there, 0);
+            }
+        }
+    }
+}
+
 on_each_database!(
+    only_a_migration_makes_a_space,
+    readers_of_the_registry_wait_for_nobody,
+    a_report_that_does_not_fit_never_belies_the_commit,
     rows_lie_in_their_tenants_space_and_survive_a_restart,
     epochs_and_notices_go_with_changes_only,
     a_taken_name_is_told_apart_and_rolls_back,

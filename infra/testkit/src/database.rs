@@ -1,6 +1,7 @@
 //! A database for one test, on either kind.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -67,7 +68,9 @@ impl TestDatabase {
             lease_seconds: 10,
         };
         if let Some(server) = &test.server {
-            fs::write(test.folder.join("password"), PASSWORD).unwrap();
+            let password = test.folder.join("password");
+            fs::write(&password, PASSWORD).unwrap();
+            fs::set_permissions(&password, fs::Permissions::from_mode(0o600)).unwrap();
             let name = &test.name;
             server.run("postgres", &format!("CREATE DATABASE {name}")).await;
             let logins = format!(

@@ -7,6 +7,7 @@ mod issuer;
 mod log;
 mod port;
 mod postgres;
+mod proxy;
 mod tls;
 
 pub use clock::TestClock;
@@ -15,6 +16,7 @@ pub use issuer::TestIssuer;
 pub use log::CapturedLog;
 pub use port::free_port;
 pub use postgres::{Lifetime, PostgresServer, SERVER_VARIABLE};
+pub use proxy::SilentProxy;
 pub use tls::TestTls;
 
 /// Makes two tests of each function: on SQLite and on PostgreSQL. The functions are `async fn name(on: On)`.

@@ -6,6 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use keyrealm_base::SystemClock;
@@ -68,14 +69,28 @@ impl PostgresServer {
     /// # Errors
     /// Where there is no PostgreSQL, with the line that installs it, or with what the server said.
     pub fn start() -> Result<Self, String> {
+        Self::start_with(&[])
+    }
+
+    /// As [`PostgresServer::start`], with these settings over its own.
+    ///
+    /// # Errors
+    /// As [`PostgresServer::start`].
+    pub fn start_with(settings: &[&str]) -> Result<Self, String> {
+        static STARTED: AtomicU32 = AtomicU32::new(0);
         sweep();
-        let folder = std::env::temp_dir().join(format!("{PREFIX}{}", std::process::id()));
+        let name = format!("{PREFIX}{}-{}", std::process::id(), STARTED.fetch_add(1, Ordering::Relaxed));
+        let folder = std::env::temp_dir().join(name);
         let host = IpAddr::from([127, 0, 0, 1]);
         let port = TcpListener::bind((host, 0))
             .and_then(|socket| socket.local_addr())
             .map_err(|error| format!("PostgreSQL: a port: {error}"))?
             .port();
-        let (server, command) = Self::prepare(&folder, host, port, Lifetime::OfThisProcess)?;
+        let (server, mut command) = Self::prepare(&folder, host, port, Lifetime::OfThisProcess)?;
+        // The second address is in no certificate.
+        for setting in ["listen_addresses=127.0.0.1,127.0.0.2"].iter().chain(settings) {
+            command.arg("-c").arg(setting);
+        }
         let mut child = server.spawn(command).map_err(|error| format!("PostgreSQL: the server: {error}"))?;
         server.wait(&mut child)?;
         Ok(server)
@@ -188,14 +203,14 @@ impl PostgresServer {
     }
 }
 
-const PREFIX: &str = "keyrealm-postgres-";
+const PREFIX: &str = "keyrealm-server-";
 
 /// Takes out the folders of servers whose processes have gone.
 fn sweep() {
     let Ok(entries) = fs::read_dir(std::env::temp_dir()) else { return };
     for entry in entries.flatten() {
         let name = entry.file_name();
-        let Some(pid) = name.to_str().and_then(|name| name.strip_prefix(PREFIX)) else { continue };
+        let Some(pid) = name.to_str().and_then(|name| name.strip_prefix(PREFIX)?.split('-').next()) else { continue };
         if !Path::new("/proc").join(pid).exists() {
             let _ = fs::remove_dir_all(entry.path());
         }

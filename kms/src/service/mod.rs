@@ -2,13 +2,14 @@
 
 mod change;
 mod create;
+mod inventory;
 mod read;
 mod state;
 
 use std::collections::HashMap;
 use std::sync::{Arc, RwLock};
 
-use keyrealm_barrier::{Barrier, RecordSet, Sealer};
+use keyrealm_barrier::{Barrier, Sealer};
 use keyrealm_base::{SharedClock, SharedRandom, TenantId};
 use keyrealm_registry::tenants;
 use keyrealm_store::{Database, Product, Space, TenantAccess};
@@ -19,10 +20,11 @@ use crate::error::KmsError;
 use crate::freshness::Freshness;
 use crate::seal;
 use crate::slow::Slow;
-use crate::storage::{self, keys, versions};
+use crate::storage::{self, keys};
 
 use change::Change;
 pub(crate) use create::NewKey;
+use inventory::Inventory;
 pub(crate) use state::KeyPatch;
 
 /// Slow cryptography that waits; more is refused.
@@ -37,18 +39,20 @@ pub(crate) struct KeyService {
     pub(crate) freshness: Arc<Freshness>,
     known: RwLock<HashMap<TenantId, bool>>,
     opened: Cache<TenantId, ()>,
+    inventories: inventory::Inventories,
     slow: Slow,
 }
 
 impl KeyService {
     pub(crate) fn new(database: Arc<Database>, barrier: Barrier, clock: SharedClock, random: SharedRandom) -> Self {
-        let (freshness, known, slow) = (Arc::default(), RwLock::default(), Slow::new(SLOW_QUEUE));
-        Self { database, barrier, clock, random, freshness, known, opened: Cache::new(10_000), slow }
+        let (freshness, known, opened) = (Arc::default(), RwLock::default(), Cache::new(10_000));
+        let (inventories, slow) = (inventory::inventories(), Slow::new(SLOW_QUEUE));
+        Self { database, barrier, clock, random, freshness, known, opened, inventories, slow }
     }
 
     /// Reads which tenants there are; the answer is those that were served until now and are not any more.
     pub(crate) async fn read_tenants(&self) -> Result<Vec<TenantId>, KmsError> {
-        let mut tx = self.database.control().await?;
+        let mut tx = self.database.control_read().await?;
         let fresh: HashMap<TenantId, bool> =
             tenants::list(&mut tx).await?.into_iter().map(|tenant| (tenant.id, tenant.enabled)).collect();
         let gone: Vec<TenantId> = match self.known.write() {
@@ -62,6 +66,7 @@ impl KeyService {
         };
         for tenant in &gone {
             self.opened.invalidate(tenant).await;
+            self.inventories.invalidate(tenant).await;
             self.barrier.forget(*tenant).await;
         }
         Ok(gone)
@@ -91,21 +96,16 @@ impl KeyService {
         let sealer = self.barrier.tenant(tenant).await?;
         let mut tx = self.database.tenant(Product::Kms, tenant, TenantAccess::Read).await?;
         let state = sealer.state(tenant, &mut tx).await?;
-        let mut set = RecordSet::default();
+        let inventory = Inventory::read(&sealer, tenant, &mut tx, state).await?;
         for stored in keys::all(&mut tx).await? {
             seal::open_key(&sealer, &stored)?;
-            set = seal::toggle_key(&sealer, set, &stored);
         }
-        for stored in versions::all(&mut tx).await? {
-            set = seal::toggle_version(&sealer, set, &stored);
-        }
-        let mend = sealer.check(tenant, &mut tx, state, set).await?;
+        let mend = sealer.check_head(tenant, &mut tx, state).await?;
         drop(tx);
         if let Some(mend) = mend {
-            let mut realm = self.database.realm(Product::Kms).await?;
-            realm.execute(mend).await?;
-            realm.commit().await?;
+            self.mend_head(mend).await?;
         }
+        self.inventories.insert(tenant, Arc::new(inventory)).await;
         Ok(())
     }
 

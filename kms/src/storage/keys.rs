@@ -88,6 +88,12 @@ pub(crate) async fn all(tx: &mut TenantTx) -> Result<Vec<StoredKey>, StoreError>
     tx.fetch(Sql::new(SELECT)).await?.iter().map(stored).collect()
 }
 
+/// The seals of all rows; for comparing them with the tenant's state.
+pub(crate) async fn seals(tx: &mut TenantTx) -> Result<Vec<(KeyId, Vec<u8>)>, StoreError> {
+    let rows = tx.fetch(Sql::new("SELECT id, sealed FROM {s}keys")).await?;
+    rows.iter().map(|row| Ok((row.get("id")?, row.get("sealed")?))).collect()
+}
+
 pub(crate) async fn list(tx: &mut TenantTx, filter: &Filter) -> Result<(Vec<StoredKey>, i64), StoreError> {
     let mut count = Sql::new("SELECT count(*) AS n FROM {s}keys");
     conditions(&mut count, filter);

@@ -34,9 +34,10 @@ pub(crate) async fn of_key(tx: &mut TenantTx, key: KeyId) -> Result<Vec<StoredVe
     tx.fetch(sql).await?.iter().map(stored).collect()
 }
 
-/// All versions of the tenant; for checking it as a whole.
-pub(crate) async fn all(tx: &mut TenantTx) -> Result<Vec<StoredVersion>, StoreError> {
-    tx.fetch(Sql::new(SELECT)).await?.iter().map(stored).collect()
+/// The seals of all rows; for comparing them with the tenant's state.
+pub(crate) async fn seals(tx: &mut TenantTx) -> Result<Vec<(VersionId, Vec<u8>)>, StoreError> {
+    let rows = tx.fetch(Sql::new("SELECT id, sealed FROM {s}key_versions")).await?;
+    rows.iter().map(|row| Ok((row.get("id")?, row.get("sealed")?))).collect()
 }
 
 pub(crate) async fn insert(tx: &mut TenantTx, version: &StoredVersion) -> Result<(), StoreError> {

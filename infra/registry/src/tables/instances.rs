@@ -7,8 +7,9 @@ use keyrealm_store::{ControlTx, Sql, StoreError};
 
 use crate::Instance;
 
-/// A process that has been silent for this long is no more.
-const GONE: Duration = Duration::from_mins(5);
+/// A process that has been silent for this long is no more. By the clock of whoever writes, and machines do not agree on the
+/// time: hence so long. Who is fresh, each reader judges for itself.
+const GONE: Duration = Duration::from_hours(24);
 
 /// Writes the row and takes out those of processes long gone.
 ///

@@ -45,6 +45,14 @@ pub(crate) async fn insert(tx: &mut ControlTx, tenant: &Tenant, now: Timestamp) 
     tx.execute(sql).await.map(drop)
 }
 
+/// From now on the tenant is not served.
+///
+/// # Errors
+/// When the database fails.
+pub(crate) async fn disable(tx: &mut ControlTx, id: TenantId) -> Result<(), StoreError> {
+    tx.execute(Sql::new("UPDATE {s}tenants SET enabled = 0 WHERE id = $1").bind(id)).await.map(drop)
+}
+
 /// Deletes a tenant's row; its desired and observed rows must be gone.
 ///
 /// # Errors

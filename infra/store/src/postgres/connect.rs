@@ -1,9 +1,10 @@
 //! Connections: full verification against the given CA, and nothing below TLS 1.3.
 
-use std::path::Path;
+use std::io::ErrorKind;
 use std::time::Duration;
 
 use keyrealm_config::{Login, Postgres};
+use keyrealm_tls::read_private;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions, PgSslMode};
 use sqlx::{Connection as _, PgConnection, PgPool, Row as _};
 
@@ -20,30 +21,26 @@ const STATEMENTS: usize = 200;
 /// The product's connections; the login is checked on the first one.
 pub(super) async fn product_pool(settings: &Postgres) -> Result<PgPool, StoreError> {
     let login = Login { user: settings.user.clone(), password_file: settings.password_file.clone() };
-    let pool = pool(settings, &login, settings.connections)?;
-    check_product_login(&pool, &login.user).await?;
-    Ok(pool)
+    let options = options(settings, &login)?;
+    check_product_login(attributes(&options, &login.user).await?, &login.user)?;
+    Ok(builder(settings.connections).connect_lazy_with(options))
 }
 
 /// The registrar's connections.
 pub(super) async fn registrar_pool(settings: &Postgres, login: &Login) -> Result<PgPool, StoreError> {
-    let pool = pool(settings, login, REGISTRAR_CONNECTIONS)?;
-    let attributes = attributes(&pool, &login.user).await?;
+    let options = options(settings, login)?;
+    let attributes = attributes(&options, &login.user).await?;
     if !attributes.creates_roles && !attributes.superuser {
         let mend = format!("ALTER ROLE {} CREATEROLE", super::names::quoted(&login.user));
         return Err(StoreError::Login { login: login.user.clone(), reason: "cannot create roles".to_owned(), mend });
     }
-    Ok(pool)
+    Ok(builder(REGISTRAR_CONNECTIONS).connect_lazy_with(options))
 }
 
-/// The one connection that listens; it is taken back as often as it is lost.
+/// For the one connection that listens, and for that alone: a lost one is not waited for.
 pub(super) fn listener_pool(settings: &Postgres) -> Result<PgPool, StoreError> {
     let login = Login { user: settings.user.clone(), password_file: settings.password_file.clone() };
     Ok(builder(1).max_lifetime(None).idle_timeout(None).connect_lazy_with(options(settings, &login)?))
-}
-
-fn pool(settings: &Postgres, login: &Login, connections: u32) -> Result<PgPool, StoreError> {
-    Ok(builder(connections).connect_lazy_with(options(settings, login)?))
 }
 
 fn builder(connections: u32) -> PgPoolOptions {
@@ -56,13 +53,16 @@ fn builder(connections: u32) -> PgPoolOptions {
 }
 
 fn options(settings: &Postgres, login: &Login) -> Result<PgConnectOptions, StoreError> {
-    let password = password(&login.password_file)?;
+    let unusable = |reason: String| StoreError::File { path: login.password_file.clone(), reason };
+    let password = read_private(&login.password_file).map_err(|error| unusable(error.to_string()))?;
+    let password = str::from_utf8(password.expose()).map_err(|_| unusable("is not UTF-8".to_owned()))?;
+    let password = password.trim_end_matches(['\r', '\n']);
     Ok(PgConnectOptions::new_without_pgpass()
         .host(&settings.host)
         .port(settings.port)
         .database(&settings.database)
         .username(&login.user)
-        .password(&password)
+        .password(password)
         .ssl_mode(PgSslMode::VerifyFull)
         .ssl_root_cert(&settings.ca)
         .application_name("keyrealm")
@@ -75,10 +75,19 @@ fn options(settings: &Postgres, login: &Login) -> Result<PgConnectOptions, Store
         ]))
 }
 
-fn password(path: &Path) -> Result<String, StoreError> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|error| StoreError::File { path: path.to_owned(), reason: error.to_string() })?;
-    Ok(text.trim_end_matches(['\r', '\n']).to_owned())
+/// A connection outside any pool: a pool would not say why it has none. It ends with the caller.
+async fn connect(options: &PgConnectOptions) -> Result<PgConnection, sqlx::Error> {
+    let mut connection = loop {
+        match PgConnection::connect_with(options).await {
+            // As a pool does: a server that is just starting is waited for.
+            Err(sqlx::Error::Io(error)) if error.kind() == ErrorKind::ConnectionRefused => {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+            connected => break connected?,
+        }
+    };
+    check_tls(&mut connection).await?;
+    Ok(connection)
 }
 
 /// sqlx brings its own TLS settings, which would take 1.2, too: the server says what was agreed on.
@@ -103,11 +112,14 @@ struct Attributes {
     creates_roles: bool,
 }
 
-async fn attributes(pool: &PgPool, login: &str) -> Result<Attributes, StoreError> {
-    let row = sqlx::query("SELECT rolsuper, rolinherit, rolcreaterole FROM pg_roles WHERE rolname = current_user")
-        .fetch_one(pool)
+async fn attributes(options: &PgConnectOptions, login: &str) -> Result<Attributes, StoreError> {
+    let failed = |cause: String| StoreError::Connect { login: login.to_owned(), cause };
+    let query = "SELECT rolsuper, rolinherit, rolcreaterole FROM pg_roles WHERE rolname = current_user";
+    let read = async { sqlx::query(query).fetch_one(&mut connect(options).await?).await };
+    let row = tokio::time::timeout(ACQUIRE, read)
         .await
-        .map_err(|error| StoreError::Connect { login: login.to_owned(), cause: error.to_string() })?;
+        .map_err(|_| failed("it does not answer".to_owned()))?
+        .map_err(|error| failed(error.to_string()))?;
     let read = |column: &str| row.try_get(column).map_err(|_| StoreError::Column("rolsuper"));
     Ok(Attributes {
         superuser: read("rolsuper")?,
@@ -117,8 +129,7 @@ async fn attributes(pool: &PgPool, login: &str) -> Result<Attributes, StoreError
 }
 
 /// The product's login must be able to do nothing until it takes a tenant's role.
-async fn check_product_login(pool: &PgPool, login: &str) -> Result<(), StoreError> {
-    let attributes = attributes(pool, login).await?;
+fn check_product_login(attributes: Attributes, login: &str) -> Result<(), StoreError> {
     let name = super::names::quoted(login);
     let refuse = |reason: &str, mend: String| {
         Err(StoreError::Login { login: login.to_owned(), reason: reason.to_owned(), mend })

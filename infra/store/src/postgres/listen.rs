@@ -9,16 +9,20 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use keyrealm_base::TenantId;
+use keyrealm_config::Postgres;
+use sqlx::Row as _;
 use sqlx::postgres::PgListener;
-use sqlx::{PgPool, Row as _};
 use tokio::sync::broadcast;
 use tokio::time::Instant;
 
+use super::connect::listener_pool;
 use super::transaction::CHANNEL;
 use crate::{Notice, Product, StoreError};
 
 /// How often a lost connection is tried again, at the slowest.
 const SLOWEST_RETRY: Duration = Duration::from_secs(2);
+/// How long one attempt to listen may take. The server limits its own statements only; a silent network limits nothing.
+const ATTEMPT: Duration = Duration::from_secs(5);
 
 /// For how long changes are known to be complete.
 pub(super) struct Lease {
@@ -51,17 +55,11 @@ impl Lease {
 type Known = HashMap<(Product, TenantId), i64>;
 
 /// Follows for ever.
-pub(super) async fn follow(pool: PgPool, notices: broadcast::Sender<Notice>, lease: Arc<Lease>) {
+pub(super) async fn follow(settings: Postgres, notices: broadcast::Sender<Notice>, lease: Arc<Lease>) {
     let mut known = Known::new();
     let mut wait = Duration::from_millis(100);
     loop {
-        let listening = async {
-            let mut listener = PgListener::connect_with(&pool).await?;
-            listener.eager_reconnect(false);
-            listener.listen(CHANNEL).await?;
-            Ok::<_, sqlx::Error>(listener)
-        };
-        match listening.await {
+        match begin(&settings).await {
             Ok(listener) => {
                 wait = Duration::from_millis(100);
                 // What was told while nobody listened.
@@ -76,6 +74,21 @@ pub(super) async fn follow(pool: PgPool, notices: broadcast::Sender<Notice>, lea
         tokio::time::sleep(wait).await;
         wait = (wait * 2).min(SLOWEST_RETRY);
     }
+}
+
+/// A connection that listens, in a pool of its own: a listener that is dropped takes leave of the server first, and on a
+/// silent network it would hold its place in a common pool until the system gives the connection up.
+async fn begin(settings: &Postgres) -> Result<PgListener, StoreError> {
+    let failed = |cause: String| StoreError::Connect { login: settings.user.clone(), cause };
+    let pool = listener_pool(settings)?;
+    let listening = async {
+        let mut listener = PgListener::connect_with(&pool).await?;
+        listener.eager_reconnect(false);
+        listener.listen(CHANNEL).await?;
+        Ok::<_, sqlx::Error>(listener)
+    };
+    let begun = tokio::time::timeout(ATTEMPT, listening).await.map_err(|_| failed("no answer in time".to_owned()))?;
+    begun.map_err(|error| failed(error.to_string()))
 }
 
 /// Listens until the connection is lost.

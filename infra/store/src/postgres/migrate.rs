@@ -1,8 +1,12 @@
 //! Migrations on PostgreSQL: each in one transaction of the schema's owner, its version in the control schema.
 
-use super::{Mode, Server};
+use super::{Server, Transaction};
 use crate::migrate::Migration;
+use crate::tx::Mode;
 use crate::{Space, Sql, StatementHook, StoreError};
+
+/// The transaction of one migration: with the rights of the schema's owner, and the only one that has them.
+type MigrationTx = Transaction;
 
 impl Server {
     /// Brings a space up to the last migration, and makes its schema and roles where this process may.
@@ -12,7 +16,7 @@ impl Server {
         migrations: &[Migration],
         hook: Option<&StatementHook>,
     ) -> Result<(), StoreError> {
-        let mode = if space == Space::Control { Mode::Registrar } else { Mode::Migrate };
+        let mode = if space == Space::Control { Mode::Registrar } else { Mode::Migration };
         if space == Space::Control {
             self.make_control().await?;
         }
@@ -31,7 +35,7 @@ impl Server {
                 }
             };
             let failed = |error: &sqlx::Error| StoreError::from_sqlx(space, "a migration", error);
-            let mut tx = self.begin(space, mode).await?;
+            let mut tx: MigrationTx = self.begin(space, mode).await?;
             tx.leave_role().await.map_err(|error| failed(&error))?;
             // Another process may have been faster. The lock of this transaction keeps the answer true.
             if version(&mut tx, space).await? >= migration.version {
@@ -63,7 +67,7 @@ impl Server {
     }
 }
 
-async fn version(tx: &mut super::Transaction, space: Space) -> Result<i64, StoreError> {
+async fn version(tx: &mut Transaction, space: Space) -> Result<i64, StoreError> {
     let sql = Sql::new("SELECT version FROM {s}schema_versions WHERE space = $1").bind(space.to_string());
     let rows = tx.fetch_in(Space::Control, sql).await;
     let rows = rows.map_err(|error| StoreError::from_sqlx(space, "reading its version", &error))?;

@@ -11,24 +11,16 @@ mod values;
 use std::sync::{Arc, OnceLock};
 
 use keyrealm_base::DeploymentId;
-use keyrealm_config::Postgres;
+use keyrealm_config::{Login, Postgres};
 use sqlx::PgPool;
 use tokio::sync::broadcast;
 use tokio::task::JoinHandle;
 
 pub(crate) use names::Roles;
-pub(crate) use transaction::{Mode, Transaction};
+pub(crate) use transaction::Transaction;
 
+use crate::tx::Mode;
 use crate::{Notice, Product, Space, StoreError};
-
-/// What a process needs to use a PostgreSQL database.
-#[derive(Debug, Clone)]
-pub struct PostgresSettings {
-    /// Where it is, and the product's own login.
-    pub postgres: Postgres,
-    /// The login that creates schemas and roles, unless somebody else (the operator) does that.
-    pub registrar: Option<keyrealm_config::Login>,
-}
 
 /// The connections of one process.
 pub(crate) struct Server {
@@ -42,20 +34,21 @@ pub(crate) struct Server {
 }
 
 impl Server {
+    /// `registrar` is the login that creates schemas and roles, unless somebody else (the operator) does that.
     pub(crate) async fn open(
-        settings: &PostgresSettings,
+        settings: &Postgres,
+        registrar: Option<&Login>,
         product: Product,
         notices: broadcast::Sender<Notice>,
     ) -> Result<Self, StoreError> {
-        let pool = connect::product_pool(&settings.postgres).await?;
-        let registrar = match &settings.registrar {
-            Some(login) => Some(connect::registrar_pool(&settings.postgres, login).await?),
+        let pool = connect::product_pool(settings).await?;
+        let registrar = match registrar {
+            Some(login) => Some(connect::registrar_pool(settings, login).await?),
             None => None,
         };
-        let lease = Arc::new(listen::Lease::new(settings.postgres.lease_seconds));
-        let source = connect::listener_pool(&settings.postgres)?;
-        let listener = tokio::spawn(listen::follow(source, notices, Arc::clone(&lease)));
-        let login = settings.postgres.user.clone();
+        let lease = Arc::new(listen::Lease::new(settings.lease_seconds));
+        let listener = tokio::spawn(listen::follow(settings.clone(), notices, Arc::clone(&lease)));
+        let login = settings.user.clone();
         Ok(Self { pool, registrar, login, product, roles: OnceLock::new(), lease, listener })
     }
 

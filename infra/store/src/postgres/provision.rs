@@ -5,8 +5,9 @@
 //! that does not carry our comment is somebody else's and is refused.
 
 use super::names::quoted;
-use super::{Mode, Server, Transaction};
-use crate::{Space, StoreError};
+use super::{Server, Transaction};
+use crate::tx::Mode;
+use crate::{Product, Space, Sql, StoreError};
 
 impl Server {
     /// The control schema with the store's own tables.
@@ -99,6 +100,29 @@ impl Server {
             Some(comment) if comment == self.roles()?.marker => Ok(true),
             Some(_) => Err(StoreError::Foreign { kind, name: name.to_owned() }),
         }
+    }
+
+    /// Runs a statement as the owner of a schema, if schema and table are still there.
+    pub(crate) async fn erase(&self, space: Space, table: &str, sql: Sql) -> Result<(), StoreError> {
+        let mut tx = self.begin(Space::Control, Mode::Registrar).await?;
+        if !self.is_ours(&mut tx, "schema", &space.to_string()).await? {
+            return Ok(());
+        }
+        tx.raw(&format!("SET LOCAL ROLE \"{}\"", self.roles()?.owner(space))).await?;
+        if tx.scalar("SELECT to_regclass($1)::text", &format!("\"{space}\".{}", quoted(table))).await?.is_none() {
+            return Ok(());
+        }
+        let failed = |error: sqlx::Error| StoreError::from_sqlx(space, "erasing", &error);
+        tx.execute_in(space, sql).await.map_err(failed)?;
+        commit(tx).await
+    }
+
+    /// Whether any tenant has a schema of this product.
+    pub(crate) async fn has_tenants(&self, product: Product) -> Result<bool, StoreError> {
+        let mut tx = self.begin(Space::Control, Mode::Read).await?;
+        let sql = Sql::new("SELECT space FROM {s}schema_versions WHERE starts_with(space, $1) AND space <> $2 LIMIT 1");
+        let rows = tx.fetch(sql.bind(format!("{product}_")).bind(Space::Realm(product).to_string())).await;
+        rows.map(|rows| !rows.is_empty()).map_err(|error| StoreError::from_sqlx(Space::Control, "a query", &error))
     }
 
     /// Drops a tenant's schema and roles. Only what carries our comment; what is gone already is no error.

@@ -6,25 +6,11 @@ use sqlx::{AssertSqlSafe, PgPool, Postgres};
 
 use super::names::Roles;
 use super::values;
+use crate::tx::Mode;
 use crate::{Notice, Product, Row, Space, Sql, StoreError};
 
 /// The channel of notices; one database is one realm.
 pub(super) const CHANNEL: &str = "keyrealm";
-
-/// Whose rights a transaction has and how it stands to others.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Mode {
-    /// One consistent view.
-    Read,
-    /// Writes, each statement on what is committed by then.
-    Write,
-    /// As `Write`, one at a time in this space.
-    Exclusive,
-    /// As `Exclusive`, with the rights of the schema's owner.
-    Migrate,
-    /// On the control schema, with the rights of whoever creates tenants.
-    Registrar,
-}
 
 pub(crate) struct Transaction {
     inner: sqlx::Transaction<'static, Postgres>,
@@ -43,7 +29,7 @@ impl Transaction {
         let roles = || roles.ok_or(StoreError::NotBound);
         let role = match (space, mode) {
             (Space::Control, _) => None,
-            (_, Mode::Migrate) => Some(roles()?.owner(space)),
+            (_, Mode::Migration) => Some(roles()?.owner(space)),
             (Space::Tenant(..), _) => Some(roles()?.user(space)),
             // The product's login itself has the rights there.
             (Space::Realm(_), _) => None,
@@ -53,7 +39,7 @@ impl Transaction {
         if mode == Mode::Read {
             first.push("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY".to_owned());
         }
-        if matches!(mode, Mode::Exclusive | Mode::Migrate | Mode::Registrar) {
+        if matches!(mode, Mode::Exclusive | Mode::Migration | Mode::Registrar) {
             first.push(format!("SELECT pg_advisory_xact_lock(hashtextextended('keyrealm {space}', 0))"));
         }
         first.extend(role.clone());
