@@ -11,6 +11,7 @@ mod handle;
 mod keys;
 mod openapi;
 mod pages;
+mod purge;
 mod reconcile;
 mod revoke;
 pub mod seed;
@@ -21,4 +22,4 @@ mod tokens;
 
 pub use config::{Barrier, Config, Server as ServerConfig, Tokens};
 pub use openapi::openapi;
-pub use server::{Deps, Running, Server, StartError};
+pub use server::{Deps, Running, Server, StartError, TaskError};
