@@ -289,6 +289,50 @@ async fn a_disabled_tenant_keeps_its_client_ids(on: On) {
     until(200).await;
 }
 
+/// A client is read, and meanwhile it is changed and everything is forgotten: what was read is not believed.
+async fn a_load_from_before_is_not_believed(on: On) {
+    let (armed, held) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+    let hook: StatementHook = {
+        let (armed, held) = (Arc::clone(&armed), Arc::clone(&held));
+        Arc::new(move |_, text| {
+            if text.starts_with("SELECT spec FROM {s}clients") && armed.swap(false, Ordering::SeqCst) {
+                held.store(true, Ordering::SeqCst);
+                tokio::task::block_in_place(|| {
+                    while held.load(Ordering::SeqCst) {
+                        std::thread::sleep(Duration::from_millis(5));
+                    }
+                });
+            }
+        })
+    };
+    let realm = Arc::new(Realm::start_with(on, Some(hook)).await);
+    let mut spec = realm.declared(0, "demo-service-client").await;
+    spec["client_id"] = "slow".into();
+    realm.declare(0, "client", "slow", spec).await;
+    realm.observed(0, "slow", |seen| seen["status"] == "ready").await;
+    let ask = |realm: Arc<Realm>| async move {
+        let secret = realm.credentials.secret("demo-service-client");
+        let form = [("client_id", "slow"), ("client_secret", secret), ("grant_type", "client_credentials")];
+        realm.client.post_form(&realm.url("/oauth2/v1/token"), &[], &form).await.unwrap().status.as_u16()
+    };
+    armed.store(true, Ordering::SeqCst);
+    let early = tokio::spawn(ask(Arc::clone(&realm)));
+    while !held.load(Ordering::SeqCst) {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    realm.change(0, "client", "slow", json!({"enabled": false})).await;
+    // A tenant that changes makes the directory forget all clients and all epochs.
+    let mut tx = realm.database.registry().await.unwrap();
+    let sql = Sql::new("UPDATE {s}tenants SET display_name = 'Another name' WHERE id = $1");
+    tx.execute(sql.bind(realm.tenants[1])).await.unwrap();
+    tx.notify(keyrealm_store::Notice::Desired(Product::Identity));
+    tx.commit().await.unwrap();
+    realm.change(0, "client", "demo-service-client", json!({"display_name": "after it"})).await;
+    held.store(false, Ordering::SeqCst);
+    early.await.unwrap();
+    assert_eq!(ask(realm).await, 401, "what was read before the change is kept");
+}
+
 /// The row that says how the process stands.
 async fn the_instance_says_what_it_serves(on: On) {
     let realm = Realm::start(on).await;
@@ -469,6 +513,7 @@ on_each_database!(
     the_poll_comes_however_much_is_told,
     one_bad_tenant_stops_nobody_else,
     a_disabled_tenant_keeps_its_client_ids,
+    a_load_from_before_is_not_believed,
     the_instance_says_what_it_serves,
     a_restart_keeps_tokens_and_takes_new_lifetimes,
     what_is_over_is_taken_out,

@@ -101,9 +101,7 @@ async fn log_in(
         return Ok(response);
     }
     let user = users::by_name(&mut app.read(tenant).await?, name).await?.filter(|user| user.spec.enabled);
-    // An unknown user costs the same time as a wrong password (TEN-20).
-    let stored = user.as_ref().and_then(|user| user.spec.password_hash.parse::<PasswordHash>().ok());
-    let hash = stored.unwrap_or_else(|| app.dummy.clone());
+    let hash = to_check(user.as_ref().map(|user| user.spec.password_hash.as_str()), &app.dummy);
     let password = SecretBytes::copy_of(form.get("password").unwrap_or_default().as_bytes());
     let Ok(right) = app.passwords.verify(hash, password).await else {
         app.throttle.undo(tenant, name, address);
@@ -142,4 +140,28 @@ async fn log_in(
     Ok(response)
 }
 
+/// What the password is checked against: an unknown user costs the same work as a wrong password (TEN-20).
+fn to_check(stored: Option<&str>, dummy: &PasswordHash) -> PasswordHash {
+    stored.and_then(|stored| stored.parse().ok()).unwrap_or_else(|| dummy.clone())
+}
+
 const WRONG: &str = "The user name or the password is wrong.";
+
+#[cfg(test)]
+mod tests {
+    use keyrealm_crypto::SystemRandom;
+
+    use super::*;
+
+    /// Whoever is not there is checked like everybody else, against a hash of the same cost that no password has.
+    #[test]
+    fn an_unknown_user_costs_the_same_work() {
+        let dummy = PasswordHash::dummy(&SystemRandom);
+        let own = PasswordHash::create(&SecretBytes::copy_of(b"password"), &SystemRandom);
+        assert!(to_check(None, &dummy) == dummy && to_check(Some("no hash"), &dummy) == dummy);
+        assert!(to_check(Some(&own.to_string()), &dummy) == own);
+        let cost = |hash: &PasswordHash| hash.to_string().split('$').nth(2).map(str::to_owned);
+        assert_eq!(cost(&dummy), cost(&own));
+        assert!(!dummy.matches(&SecretBytes::copy_of(b"password")));
+    }
+}
