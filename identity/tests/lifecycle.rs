@@ -327,7 +327,8 @@ async fn a_load_from_before_is_not_believed(on: On) {
     tx.execute(sql.bind(realm.tenants[1])).await.unwrap();
     tx.notify(keyrealm_store::Notice::Desired(Product::Identity));
     tx.commit().await.unwrap();
-    realm.change(0, "client", "demo-service-client", json!({"display_name": "after it"})).await;
+    // Of the other tenant: a change of this one would tell its epoch anew.
+    realm.change(1, "client", "demo-2.demo-confidential-client", json!({"display_name": "after it"})).await;
     held.store(false, Ordering::SeqCst);
     early.await.unwrap();
     assert_eq!(ask(realm).await, 401, "what was read before the change is kept");
