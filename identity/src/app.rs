@@ -10,6 +10,7 @@ use keyrealm_store::{Database, Product, StoreError, TenantAccess, TenantTx};
 use crate::config::Tokens;
 use crate::directory::Directory;
 use crate::keys::SigningKeys;
+use crate::revoke::Revoker;
 use crate::throttle::Throttle;
 
 /// One running realm.
@@ -25,6 +26,7 @@ pub(crate) struct App {
     pub(crate) keys: Arc<SigningKeys>,
     pub(crate) directory: Arc<Directory>,
     pub(crate) revocations: Arc<RevocationList>,
+    pub(crate) revoker: Arc<Revoker>,
     pub(crate) passwords: PasswordPool,
     /// Checked against when there is no such user.
     pub(crate) dummy: PasswordHash,

@@ -11,6 +11,7 @@ mod handle;
 mod keys;
 mod openapi;
 mod pages;
+mod purge;
 mod reconcile;
 mod revoke;
 pub mod seed;
@@ -19,6 +20,6 @@ mod storage;
 mod throttle;
 mod tokens;
 
-pub use config::{Barrier, Config, Server as ServerConfig, Tokens};
+pub use config::Config;
 pub use openapi::openapi;
-pub use server::{Deps, Running, Server, StartError};
+pub use server::{Deps, Running, Server, StartError, TaskError};

@@ -82,25 +82,28 @@ fn answer(text: &str) {
 }
 
 async fn run(cli: Cli) -> Result<()> {
-    if matches!(cli.command, Command::Openapi) {
-        answer(&identity::openapi());
-        return Ok(());
-    }
-    let environment = std::env::vars().collect();
-    let config: Config = load(&Sources { product: "identity", files: &cli.config, environment, flags: Vec::new() })?;
-    match cli.command {
-        Command::Serve(demo) => {
-            config.check()?;
-            serve(config, &demo).await
-        }
-        Command::Live => live(&config, "livez").await,
-        Command::Ready => live(&config, "readyz").await,
+    let config = || -> Result<Config> {
+        let environment = std::env::vars().collect();
+        Ok(load(&Sources { product: "identity", files: &cli.config, environment, flags: Vec::new() })?)
+    };
+    let checked = || -> Result<Config> {
+        let config = config()?;
+        config.check()?;
+        Ok(config)
+    };
+    match &cli.command {
+        Command::Serve(demo) => serve(checked()?, demo).await,
+        Command::Live => live(&config()?, "livez").await,
+        Command::Ready => live(&config()?, "readyz").await,
         Command::CheckConfig => {
-            config.check()?;
+            checked()?;
             answer("the configuration can be used\n");
             Ok(())
         }
-        Command::Openapi => Ok(()),
+        Command::Openapi => {
+            answer(&identity::openapi());
+            Ok(())
+        }
     }
 }
 
@@ -124,15 +127,16 @@ async fn serve(config: Config, demo: &Demo) -> Result<()> {
     let listen = &config.server;
     let sockets = Sockets::bind(&listen.public.address, &listen.mtls.address, &listen.admin.address).await?;
     let deps = Deps { database: Arc::clone(&database), clock, random, sockets };
-    let running = Server::start(config, deps).await?;
+    let mut running = Server::start(config, deps).await?;
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = tokio::signal::ctrl_c() => {}
-    }
+    let ended = tokio::select! {
+        _ = terminate.recv() => Ok(()),
+        _ = tokio::signal::ctrl_c() => Ok(()),
+        failed = running.failed() => Err(failed.into()),
+    };
     running.shutdown().await;
     database.close().await;
-    Ok(())
+    ended
 }
 
 async fn declare_demo(database: &Database, registrar: &Registrar, demo: &Demo, file: &Path) -> Result<()> {
@@ -140,12 +144,25 @@ async fn declare_demo(database: &Database, registrar: &Registrar, demo: &Demo, f
     if demo.reset_demo {
         registrar.delete_demo().await?;
     }
-    if seed::is_declared(database, registrar).await? {
+    let declared = seed::is_declared(database, registrar).await?;
+    let kept: Option<DemoCredentials> = if file.exists() {
+        let text = read_private(file)?;
+        Some(serde_json::from_slice(text.expose()).with_context(|| format!("{} has another form", file.display()))?)
+    } else {
+        None
+    };
+    if demo.demo_password && (declared || kept.is_some()) && kept != Some(DemoCredentials::documented()) {
+        tracing::warn!(
+            file = %file.display(),
+            "--demo-password has no effect: the demo has the passwords of this file; take the file away and start with \
+             --reset-demo for the documented ones"
+        );
+    }
+    if declared {
         return Ok(());
     }
-    let credentials = if file.exists() {
-        let text = read_private(file)?;
-        serde_json::from_slice(text.expose()).with_context(|| format!("{} has another form", file.display()))?
+    let credentials = if let Some(kept) = kept {
+        kept
     } else {
         let credentials =
             if demo.demo_password { DemoCredentials::documented() } else { DemoCredentials::generate(&SystemRandom) };

@@ -27,7 +27,13 @@ pub fn openapi() -> String {
     let mut document = Base::openapi();
     document.merge(endpoints::router().into_openapi());
     let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).bearer_format("JWT").build();
-    document.components.get_or_insert_default().add_security_scheme("bearer", SecurityScheme::Http(bearer));
+    let basic = HttpBuilder::new()
+        .scheme(HttpAuthScheme::Basic)
+        .description(Some("client_id and secret, each form-encoded (RFC 6749, section 2.3.1); or both in the form"))
+        .build();
+    let components = document.components.get_or_insert_default();
+    components.add_security_scheme("bearer", SecurityScheme::Http(bearer));
+    components.add_security_scheme("basic", SecurityScheme::Http(basic));
     let mut text = document.to_pretty_json().unwrap_or_default();
     text.push('\n');
     text

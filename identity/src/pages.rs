@@ -1,10 +1,13 @@
 //! The pages: rendered here, without scripts, under a policy that allows nothing but their own style and forms.
 
 use askama::Template;
+use axum::extract::Request;
+use axum::middleware::Next;
 use axum::response::{Html, IntoResponse, Response};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use http::{HeaderValue, StatusCode, header};
+use keyrealm_base::RequestId;
 use keyrealm_crypto::sha256;
 
 const STYLE: &str = include_str!("../templates/style.css");
@@ -38,6 +41,7 @@ struct Consent<'a> {
 struct Logout<'a> {
     style: &'a str,
     form_token: &'a str,
+    kept: &'a [(&'a str, &'a str)],
 }
 
 #[derive(Template)]
@@ -46,7 +50,12 @@ struct Message<'a> {
     style: &'a str,
     title: &'a str,
     text: &'a str,
+    request_id: Option<&'a str>,
 }
+
+/// An error page on its way out: which request it is about is known outside the handlers.
+#[derive(Clone)]
+struct Unnamed(String);
 
 /// The log-in form.
 pub(crate) fn login(
@@ -73,19 +82,38 @@ pub(crate) fn consent(
     page(StatusCode::OK, &Consent { style: STYLE, client, tenant, user, wants, request_id, form_token })
 }
 
-/// The question whether to log out.
-pub(crate) fn logout(form_token: &str) -> Response {
-    page(StatusCode::OK, &Logout { style: STYLE, form_token })
+/// The question whether to log out; `kept` are the fields that the answer brings back.
+pub(crate) fn logout(form_token: &str, kept: &[(&str, &str)]) -> Response {
+    page(StatusCode::OK, &Logout { style: STYLE, form_token, kept })
 }
 
 /// What is shown after a log-out that leads nowhere else.
 pub(crate) fn logged_out() -> Response {
-    page(StatusCode::OK, &Message { style: STYLE, title: "You are logged out", text: "You can close this page." })
+    let (title, text) = ("You are logged out", "You can close this page.");
+    page(StatusCode::OK, &Message { style: STYLE, title, text, request_id: None })
 }
 
-/// An error for people. `x-request-id` of the answer finds it in the log.
+/// An error for people. The id of the request, which finds it in the log, is added by [`name_request`].
 pub(crate) fn error(status: StatusCode, text: &str) -> Response {
-    page(status, &Message { style: STYLE, title: "This did not work", text })
+    let mut response = failure(status, text, None);
+    response.extensions_mut().insert(Unnamed(text.to_owned()));
+    response
+}
+
+fn failure(status: StatusCode, text: &str, request_id: Option<&str>) -> Response {
+    page(status, &Message { style: STYLE, title: "This did not work", text, request_id })
+}
+
+/// Writes the id of the request on error pages.
+pub(crate) async fn name_request(request: Request, next: Next) -> Response {
+    let id = request.extensions().get::<RequestId>().copied();
+    let mut response = next.run(request).await;
+    if let (Some(Unnamed(text)), Some(id)) = (response.extensions_mut().remove(), id) {
+        let named = failure(response.status(), &text, Some(&id.to_string()));
+        *response.body_mut() = named.into_body();
+        response.headers_mut().remove(header::CONTENT_LENGTH);
+    }
+    response
 }
 
 fn page(status: StatusCode, template: &impl Template) -> Response {

@@ -16,7 +16,7 @@ pub const LOGGED_OUT_URI: &str = "http://localhost:3000/logged-out";
 
 /// Tenant (by its place), name, role, documented password.
 const USERS: [(usize, &str, &str, &str); 4] = [
-    (0, "demo-admin", "tenant-admin", "demo-admin-password"),
+    (0, "demo-admin", "admin", "demo-admin-password"),
     (0, "demo-user", "user", "demo-user-password"),
     (0, "demo-service", "service", "demo-service-password"),
     (1, "demo-user-2", "tenant-admin", "demo-user-2-password"),
@@ -75,7 +75,7 @@ const CLIENTS: [ClientRow; 4] = [
 ];
 
 /// A user with the password in clear: for the card and the tests, never stored by the server.
-#[derive(Clone, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DemoUser {
     /// The tenant's slug.
     pub tenant: String,
@@ -86,7 +86,7 @@ pub struct DemoUser {
 }
 
 /// A client with the secret in clear.
-#[derive(Clone, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DemoClient {
     /// The tenant's slug.
     pub tenant: String,
@@ -97,7 +97,7 @@ pub struct DemoClient {
 }
 
 /// All that the demo can log in with.
-#[derive(Clone, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DemoCredentials {
     /// The users.
     pub users: Vec<DemoUser>,
@@ -109,21 +109,21 @@ impl DemoCredentials {
     /// Random passwords and secrets.
     #[must_use]
     pub fn generate(random: &dyn Random) -> Self {
-        Self::with(|_| b64::encode(random.bytes::<18>()))
+        Self::with(|_| b64::encode(random.bytes::<18>()), |_| b64::encode(random.bytes::<32>()))
     }
 
     /// The documented ones, known to everybody.
     #[must_use]
     pub fn documented() -> Self {
-        Self::with(str::to_owned)
+        Self::with(str::to_owned, str::to_owned)
     }
 
-    fn with(secret: impl Fn(&str) -> String) -> Self {
+    fn with(password: impl Fn(&str) -> String, secret: impl Fn(&str) -> String) -> Self {
         let slug = |tenant: usize| Registrar::demo_slugs().nth(tenant).unwrap_or_default().to_owned();
-        let users = USERS.iter().map(|(tenant, username, _, password)| DemoUser {
+        let users = USERS.iter().map(|(tenant, username, _, documented)| DemoUser {
             tenant: slug(*tenant),
             username: (*username).to_owned(),
-            password: secret(password),
+            password: password(documented),
         });
         let clients = CLIENTS.iter().map(|row| DemoClient {
             tenant: slug(row.tenant),

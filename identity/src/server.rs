@@ -12,17 +12,17 @@ use keyrealm_http::{Addresses, Api, Check, Health, Limits, Routers, Serving, Soc
 use keyrealm_registry::{Condition, Presence, Registrar, RegistryError, Vitals};
 use keyrealm_store::{Database, Product, Space, StoreError};
 use keyrealm_tls::{IdentityFiles, ReloadingIdentity, TlsError, TrustBundle, Watch, read_private};
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 
 use crate::app::App;
 use crate::config::Config;
 use crate::directory::Directory;
 use crate::keys::{KeysError, SigningKeys};
 use crate::reconcile::Reconciler;
+use crate::revoke::{REQUEST_TIMEOUT, Revoker};
 use crate::throttle::Throttle;
-use crate::{endpoints, openapi, storage};
+use crate::{endpoints, openapi, purge, storage};
 
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 const GRACE: Duration = Duration::from_secs(10);
 const REVOCATIONS_AGE: Duration = Duration::from_secs(30);
 /// Log-ins that may wait for a password thread.
@@ -81,8 +81,20 @@ pub struct Running {
     presence: Arc<Presence>,
     health: Health,
     serving: Serving,
-    tasks: JoinSet<()>,
+    /// Each ends with its name, and none should end.
+    tasks: JoinSet<&'static str>,
     _watch: Watch,
+}
+
+/// A part of the server that works in the background has ended: without it the server must not go on.
+#[derive(Debug, thiserror::Error)]
+pub enum TaskError {
+    /// It returned.
+    #[error("the background task `{0}` has ended")]
+    Ended(&'static str),
+    /// It panicked.
+    #[error("a background task failed: {0}")]
+    Failed(#[from] JoinError),
 }
 
 impl Server {
@@ -111,21 +123,27 @@ impl Server {
 
         let mut tasks = JoinSet::new();
         let directory = Arc::new(Directory::new(Arc::clone(&database)));
-        tasks.spawn({
+        supervise(&mut tasks, "epochs", {
             let (directory, notices) = (Arc::clone(&directory), database.notices());
             async move { directory.epochs.follow(Product::Identity, notices, || directory.forget()).await }
         });
-        let reconciler = Reconciler {
-            database: Arc::clone(&database),
-            directory: Arc::clone(&directory),
-            clock: Arc::clone(&clock),
-            random: Arc::clone(&random),
-        };
+        let revocations = Arc::new(RevocationList::new(REVOCATIONS_AGE));
+        let follow = follow_revocations(Arc::clone(&database), Arc::clone(&revocations), Arc::clone(&clock)).await?;
+        supervise(&mut tasks, "revocations", follow);
+        let list = Arc::clone(&revocations);
+        let revoker = Arc::new(Revoker::new(Arc::clone(&database), Arc::clone(&clock), list, &config.tokens));
+        let mut reconciler = Reconciler::new(
+            Arc::clone(&database),
+            Arc::clone(&directory),
+            Arc::clone(&revoker),
+            Arc::clone(&clock),
+            Arc::clone(&random),
+        );
         let notices = database.notices();
         reconciler.once().await?;
-        tasks.spawn(reconciler.run(notices));
-        let revocations = Arc::new(RevocationList::new(REVOCATIONS_AGE));
-        tasks.spawn(follow_revocations(Arc::clone(&database), Arc::clone(&revocations), Arc::clone(&clock)).await?);
+        supervise(&mut tasks, "reconcile", reconciler.run(notices));
+        let (own, own_clock) = (Arc::clone(&directory), Arc::clone(&clock));
+        supervise(&mut tasks, "purge", purge::run(Arc::clone(&database), own, own_clock, config.tokens.clone()));
 
         let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let app = Arc::new(App {
@@ -138,6 +156,7 @@ impl Server {
             keys,
             directory,
             revocations,
+            revoker,
             passwords: PasswordPool::start(threads, PASSWORD_QUEUE)?,
             dummy: PasswordHash::dummy(random.as_ref()),
             throttle: Throttle::new(),
@@ -146,10 +165,11 @@ impl Server {
         let health = Health::default();
         health.set("database", Check::Ok);
         let presence = Presence::new(Arc::clone(&database), Product::Identity, Arc::clone(&clock), &random);
-        tasks.spawn(Arc::clone(&presence).watch({
+        let watch_presence = Arc::clone(&presence).watch({
             let health = health.clone();
             move |condition| show(&health, condition)
-        }));
+        });
+        supervise(&mut tasks, "presence", watch_presence);
         let (api, _) = endpoints::router().split_for_parts();
         let api = api.with_state(app);
         let shell = Standard { clock: Arc::clone(&clock), randomness: Arc::clone(&random), timeout: REQUEST_TIMEOUT };
@@ -165,10 +185,17 @@ impl Server {
                 schema_version: storage::TENANT.last().map_or(0, |last| last.version),
             }
         };
-        tasks.spawn(Arc::clone(&presence).beat(vitals));
+        supervise(&mut tasks, "heartbeat", Arc::clone(&presence).beat(vitals));
         tracing::info!(issuer = config.server.public_url, public = %addresses.public, "identity serves");
         Ok(Running { addresses, presence, health, serving, tasks, _watch: watch })
     }
+}
+
+fn supervise(tasks: &mut JoinSet<&'static str>, name: &'static str, work: impl Future<Output = ()> + Send + 'static) {
+    tasks.spawn(async move {
+        work.await;
+        name
+    });
 }
 
 /// What cannot be made does not stop the others, but it shows.
@@ -187,6 +214,15 @@ impl Running {
     #[must_use]
     pub fn addresses(&self) -> Addresses {
         self.addresses
+    }
+
+    /// Waits until a part that works in the background ends, which none should before the server is shut down.
+    pub async fn failed(&mut self) -> TaskError {
+        match self.tasks.join_next().await {
+            Some(Ok(name)) => TaskError::Ended(name),
+            Some(Err(error)) => TaskError::Failed(error),
+            None => std::future::pending().await,
+        }
     }
 
     /// Ends in order: not ready, no new connections, requests under way finish, the instance's row goes.

@@ -12,6 +12,8 @@ use crate::app::App;
 
 /// What an access token is about.
 pub(crate) struct AccessToken<'a> {
+    /// `jti`.
+    pub(crate) id: ObjectId,
     pub(crate) subject: String,
     pub(crate) client_id: &'a str,
     pub(crate) tenant: TenantId,
@@ -35,10 +37,14 @@ pub(crate) struct IdToken<'a> {
 const NBF_BACK: i64 = 10;
 
 impl App {
+    /// The id of a new access token.
+    pub(crate) fn token_id(&self) -> ObjectId {
+        ObjectId::new(self.clock.as_ref(), self.random.as_ref())
+    }
+
     /// An access token (RFC 9068, section 2.2).
     pub(crate) fn mint_access(&self, about: &AccessToken<'_>) -> Result<String, CryptoError> {
         let now = self.clock.now().seconds();
-        let jti = ObjectId::new(self.clock.as_ref(), self.random.as_ref());
         let audience = if about.scopes.contains(Scope::OpenId) {
             json!([self.audience, self.issuer])
         } else {
@@ -51,7 +57,7 @@ impl App {
             "client_id": about.client_id,
             "tenant_id": about.tenant,
             "scope": about.scopes.to_string(),
-            "jti": jti,
+            "jti": about.id,
             "iat": now,
             "nbf": now - NBF_BACK,
             "exp": now + i64::from(self.lifetimes.access_seconds),

@@ -112,12 +112,14 @@ async fn replays_end_the_family_and_lost_answers_do_not(on: On) {
     let text = |value: &Value, name: &str| value[name].as_str().unwrap().to_owned();
     // Lost answer: the successor was never used.
     let first = text(&realm.tokens().await, "refresh_token");
-    let lost = text(&realm.refresh(&first).await.json(), "refresh_token");
+    let answer = realm.refresh(&first).await.json();
+    let (lost, lost_access) = (text(&answer, "refresh_token"), text(&answer, "access_token"));
     assert_eq!(error(&realm.refresh(&first).await), "invalid_grant", "at once it is a race");
     realm.clock.advance(Duration::from_secs(5));
     let second = realm.refresh(&first).await;
     assert_eq!(second.status, 200, "{}", second.text());
-    assert_eq!(error(&realm.refresh(&lost).await), "invalid_grant", "the answer that was lost is dead");
+    assert!(!realm.is_active(&lost).await, "the answer that was lost is given up");
+    assert_eq!(realm.userinfo(&lost_access).await.status, 401, "with its access token");
     let tokens = realm.refresh(&text(&second.json(), "refresh_token")).await.json();
     // Replay: the successor was used.
     assert_eq!(realm.userinfo(&text(&tokens, "access_token")).await.status, 200);
@@ -133,6 +135,31 @@ async fn replays_end_the_family_and_lost_answers_do_not(on: On) {
     realm.refresh(&late).await;
     realm.clock.advance(Duration::from_secs(31));
     assert_eq!(error(&realm.refresh(&late).await), "invalid_grant");
+}
+
+/// A thief takes the answer of a rotation, and its owner asks again: the owner gets on as after a lost answer. When the
+/// thief uses what was taken, it is seen.
+async fn an_answer_that_was_not_lost_but_stolen_ends_the_family(on: On) {
+    let realm = Realm::start(on).await;
+    let text = |value: &Value, name: &str| value[name].as_str().unwrap().to_owned();
+    let first = text(&realm.tokens().await, "refresh_token");
+    let stolen = text(&realm.refresh(&first).await.json(), "refresh_token");
+    realm.clock.advance(Duration::from_secs(5));
+    let owner = realm.refresh(&first).await.json();
+    assert_eq!(realm.userinfo(&text(&owner, "access_token")).await.status, 200);
+    assert_eq!(error(&realm.refresh(&stolen).await), "invalid_grant");
+    assert_eq!(realm.userinfo(&text(&owner, "access_token")).await.status, 401, "the family has ended");
+    assert_eq!(error(&realm.refresh(&text(&owner, "refresh_token")).await), "invalid_grant");
+}
+
+/// A token that has expired is nobody's lost answer.
+async fn an_expired_token_has_no_lost_answer(on: On) {
+    let realm = Realm::start_changed(on, None, |config| config.tokens.refresh_seconds = 10).await;
+    let first = realm.tokens().await["refresh_token"].as_str().unwrap().to_owned();
+    realm.clock.advance(Duration::from_secs(5));
+    assert_eq!(realm.refresh(&first).await.status, 200);
+    realm.clock.advance(Duration::from_secs(5));
+    assert_eq!(error(&realm.refresh(&first).await), "invalid_grant");
 }
 
 /// Who exchanges a token at the moment in which its family ends gets a successor that nobody saw: it is dead all the same.
@@ -336,6 +363,8 @@ on_each_database!(
     a_code_used_a_hundred_times_at_once_gives_tokens_once,
     a_refresh_token_used_a_hundred_times_at_once_is_exchanged_once,
     replays_end_the_family_and_lost_answers_do_not,
+    an_answer_that_was_not_lost_but_stolen_ends_the_family,
+    an_expired_token_has_no_lost_answer,
     a_successor_that_nobody_saw_is_dead,
     scope_shrinks_and_never_grows,
     codes_are_bound_to_client_redirect_and_verifier_and_expire,

@@ -188,6 +188,7 @@ mod tests {
             grants: vec!["authorization_code".into()],
             scopes: "openid kms:encrypt".into(),
             pkce,
+            enabled: true,
         }
     }
 

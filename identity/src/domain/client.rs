@@ -44,6 +44,13 @@ pub(crate) struct ClientSpec {
     pub(crate) scopes: String,
     #[serde(default)]
     pub(crate) pkce: PkcePolicy,
+    /// A disabled client gets nothing, and what it got is revoked.
+    #[serde(default = "yes")]
+    pub(crate) enabled: bool,
+}
+
+fn yes() -> bool {
+    true
 }
 
 const GRANTS: [&str; 3] = ["authorization_code", "refresh_token", "client_credentials"];
@@ -116,10 +123,13 @@ fn check_uri(text: &str) -> Result<(), String> {
     }
 }
 
-/// Whether a redirect URI is registered: the same string, byte by byte. On a loopback IP literal the port may differ
-/// (RFC 8252, section 7.3).
-pub(crate) fn redirect_matches(registered: &[String], given: &str) -> bool {
-    registered.iter().any(|own| own == given || same_but_port(own, given))
+impl ClientSpec {
+    /// Whether a redirect URI is registered: the same string, byte by byte. For public clients the port of a loopback IP
+    /// literal may differ: programs on a desktop take whatever port is free (RFC 8252, section 7.3).
+    pub(crate) fn redirects_to(&self, given: &str) -> bool {
+        let public = self.kind == ClientType::Public;
+        self.redirect_uris.iter().any(|own| own == given || (public && same_but_port(own, given)))
+    }
 }
 
 fn same_but_port(own: &str, given: &str) -> bool {
@@ -140,11 +150,35 @@ fn without_port(rest: &str) -> Option<&str> {
 mod tests {
     use super::*;
 
+    fn base() -> ClientSpec {
+        ClientSpec {
+            client_id: "c".into(),
+            display_name: String::new(),
+            kind: ClientType::Confidential,
+            secret_sha256: vec![sha256_hex(b"s")],
+            redirect_uris: vec!["https://app.test/cb".into()],
+            post_logout_redirect_uris: vec![],
+            grants: vec!["authorization_code".into()],
+            scopes: "openid kms:encrypt".into(),
+            pkce: PkcePolicy::IfSent,
+            enabled: true,
+        }
+    }
+
     #[test]
     fn redirects_match_to_the_letter() {
-        let registered = vec!["https://app.test/cb".to_owned(), "http://127.0.0.1/cb".to_owned()];
-        assert!(redirect_matches(&registered, "https://app.test/cb"));
-        assert!(redirect_matches(&registered, "http://127.0.0.1:49152/cb"));
+        let client = |kind| ClientSpec {
+            kind,
+            redirect_uris: vec!["https://app.test/cb".into(), "http://127.0.0.1/cb".into()],
+            ..base()
+        };
+        let (public, confidential) = (client(ClientType::Public), client(ClientType::Confidential));
+        assert!(public.redirects_to("https://app.test/cb") && confidential.redirects_to("https://app.test/cb"));
+        assert!(public.redirects_to("http://127.0.0.1:49152/cb"));
+        assert!(
+            !confidential.redirects_to("http://127.0.0.1:49152/cb"),
+            "only programs on a desktop have no fixed port"
+        );
         for bad in [
             "https://app.test/cb/",
             "https://app.test/CB",
@@ -177,24 +211,14 @@ mod tests {
             "http://127.0.0.1:123456/cb",
             "http://127.1/cb",
         ] {
-            assert!(!redirect_matches(&registered, bad), "{bad:?}");
+            assert!(!public.redirects_to(bad) && !confidential.redirects_to(bad), "{bad:?}");
         }
     }
 
     #[test]
     fn declarations_are_checked() {
         let spec = |change: &dyn Fn(&mut ClientSpec)| {
-            let mut spec = ClientSpec {
-                client_id: "c".into(),
-                display_name: String::new(),
-                kind: ClientType::Confidential,
-                secret_sha256: vec![sha256_hex(b"s")],
-                redirect_uris: vec!["https://app.test/cb".into()],
-                post_logout_redirect_uris: vec![],
-                grants: vec!["authorization_code".into()],
-                scopes: "openid kms:encrypt".into(),
-                pkce: PkcePolicy::IfSent,
-            };
+            let mut spec = base();
             change(&mut spec);
             spec
         };

@@ -1,15 +1,17 @@
 //! `GET` and `POST /oauth2/v1/authorize` (RFC 6749, section 4.1.1; OpenID Connect Core, section 3.1.2.1).
 
-use axum::body::Bytes;
+use axum::Extension;
 use axum::extract::State;
 use axum::response::Response;
 use http::{HeaderMap, StatusCode, Uri};
+use keyrealm_http::Peer;
 use keyrealm_http::extract::Form;
 
 use super::flow;
+use super::form::PageForm;
+use super::schemas::AuthorizeForm;
 use crate::app::Shared;
 use crate::domain::authorize::{Prompt, check};
-use crate::domain::client::redirect_matches;
 use crate::pages;
 
 /// Begins a log-in.
@@ -21,32 +23,45 @@ use crate::pages;
         ("code_challenge_method" = Option<String>, Query, description = "S256"), ("prompt" = Option<String>, Query),
         ("max_age" = Option<u32>, Query), ("login_hint" = Option<String>, Query),
     ),
-    responses((status = 303, description = "To the log-in, or back to the client with code or error, state and iss"), (status = 400, description = "A page: the client or the redirect URI is not right")))]
-pub(crate) async fn get(State(app): State<Shared>, headers: HeaderMap, uri: Uri) -> Response {
-    answer(app, headers, uri.query().unwrap_or_default().as_bytes()).await
+    responses((status = 303, description = "To the log-in, or back to the client with code or error, state and iss"), (status = 400, description = "A page: the client or the redirect URI is not right"), (status = 429, description = "A page: too many log-ins were begun")))]
+pub(crate) async fn get(
+    State(app): State<Shared>,
+    Extension(peer): Extension<Peer>,
+    headers: HeaderMap,
+    uri: Uri,
+) -> Response {
+    match Form::parse(uri.query().unwrap_or_default().as_bytes()) {
+        Ok(form) => answer(app, peer, headers, form).await,
+        Err(_) => pages::error(
+            StatusCode::BAD_REQUEST,
+            "The application's request gives a parameter twice (invalid_request).",
+        ),
+    }
 }
 
 /// The same by POST.
 #[utoipa::path(post, operation_id = "authorizeByForm", path = "/oauth2/v1/authorize", tag = "oauth2",
-    request_body(content = String, content_type = "application/x-www-form-urlencoded"),
-    responses((status = 303, description = "As by GET"), (status = 400, description = "As by GET")))]
-pub(crate) async fn post(State(app): State<Shared>, headers: HeaderMap, body: Bytes) -> Response {
-    answer(app, headers, &body).await
+    request_body(content = AuthorizeForm, content_type = "application/x-www-form-urlencoded"),
+    responses((status = 303, description = "As by GET"), (status = 400, description = "As by GET"), (status = 413, description = "A page"), (status = 415, description = "A page: no form"), (status = 429, description = "As by GET")))]
+pub(crate) async fn post(
+    State(app): State<Shared>,
+    Extension(peer): Extension<Peer>,
+    headers: HeaderMap,
+    PageForm(form): PageForm,
+) -> Response {
+    answer(app, peer, headers, form).await
 }
 
 /// What must be right before anything is sent to the client (RFC 6749, section 4.1.2.1).
-async fn answer(app: Shared, headers: HeaderMap, parameters: &[u8]) -> Response {
+async fn answer(app: Shared, peer: Peer, headers: HeaderMap, form: Form) -> Response {
     let page = |text: &str| pages::error(StatusCode::BAD_REQUEST, text);
-    let Ok(form) = Form::parse(parameters) else {
-        return page("The application's request gives a parameter twice (invalid_request).");
-    };
     let client = match app.directory.client(form.get("client_id").unwrap_or_default()).await {
         Ok(Some(client)) => client,
         Ok(None) => return page("The application is not known here: check its client_id."),
         Err(error) => return flow::failed(&error),
     };
     let redirect_uri = form.get("redirect_uri").unwrap_or_default();
-    if !redirect_matches(&client.spec.redirect_uris, redirect_uri) {
+    if !client.spec.redirects_to(redirect_uri) {
         return page("The application's redirect_uri is not registered: it must be the registered one, to the letter.");
     }
     let request = match check(&client.spec, redirect_uri, |name| form.get(name).map(str::to_owned)) {
@@ -73,7 +88,8 @@ async fn answer(app: Shared, headers: HeaderMap, parameters: &[u8]) -> Response 
         };
         return flow::refused(&app, redirect_uri, request.state.as_deref(), &refusal);
     }
-    match flow::go_on(&app, &client, &request, session.as_ref(), None).await {
+    let from = flow::From::Client(peer.address.ip());
+    match flow::go_on(&app, &client, &request, session.as_ref(), from).await {
         Ok(response) => response,
         Err(error) => flow::failed(&error),
     }

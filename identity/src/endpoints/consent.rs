@@ -9,6 +9,8 @@ use keyrealm_auth::ScopeSet;
 use keyrealm_http::extract::Form;
 use keyrealm_store::StoreError;
 
+use super::form::PageForm;
+use super::schemas::ConsentForm;
 use super::{cookies, flow};
 use crate::app::{App, Shared};
 use crate::directory::Client;
@@ -38,11 +40,14 @@ pub(crate) async fn page(State(app): State<Shared>, headers: HeaderMap, uri: Uri
     let Ok(query) = Form::parse(uri.query().unwrap_or_default().as_bytes()) else { return flow::gone() };
     match question(&app, &headers, query.get("request_id").unwrap_or_default()).await {
         Ok(Some(asked)) => {
-            let browser = cookies::get(&headers, cookies::BROWSER).unwrap_or_default();
-            let token = cookies::form_token(browser, asked.handle.text());
+            let browser = cookies::Browser::of(&headers, app.random.as_ref());
+            let token = browser.form_token(asked.handle.text());
             let wants: Vec<_> = asked.scopes.iter().map(|scope| (scope.name(), scope.description())).collect();
             let client = asked.client.spec.shown_name();
-            pages::consent(client, &asked.client.tenant_name, &asked.user.username, &wants, asked.handle.text(), &token)
+            let (tenant, user) = (&asked.client.tenant_name, &asked.user.username);
+            let mut page = pages::consent(client, tenant, user, &wants, asked.handle.text(), &token);
+            browser.keep(page.headers_mut());
+            page
         }
         Ok(None) => flow::gone(),
         Err(error) => flow::failed(&error),
@@ -65,9 +70,9 @@ async fn question(app: &App, headers: &HeaderMap, request_id: &str) -> Result<Op
 
 /// The answer.
 #[utoipa::path(post, operation_id = "consentDecision", path = "/oidc/v1/consent", tag = "pages",
-    request_body(content = String, content_type = "application/x-www-form-urlencoded", description = "request_id, form_token, action = approve or deny"),
-    responses((status = 303, description = "Back to the client with a code, or with access_denied"), (status = 403, description = "Another browser's form")))]
-pub(crate) async fn submit(State(app): State<Shared>, headers: HeaderMap, form: Form) -> Response {
+    request_body(content = ConsentForm, content_type = "application/x-www-form-urlencoded"),
+    responses((status = 303, description = "Back to the client with a code, or with access_denied"), (status = 403, description = "Another browser's form"), (status = 413, description = "A page"), (status = 415, description = "A page: no form")))]
+pub(crate) async fn submit(State(app): State<Shared>, headers: HeaderMap, PageForm(form): PageForm) -> Response {
     let request_id = form.get("request_id").unwrap_or_default();
     if !cookies::is_own_form(&headers, request_id, form.get("form_token").unwrap_or_default()) {
         return flow::foreign_form();

@@ -25,8 +25,6 @@ use crate::storage::{consents, users};
 
 /// For how long a log-in page may be left open.
 const INTERACTION: Duration = Duration::from_mins(15);
-/// Used codes are remembered for so long, to notice who replays them.
-const REMEMBER_CODES: Duration = Duration::from_hours(1);
 
 /// See other, always by GET (RFC 9700, section 4.12).
 pub(crate) fn redirect(to: &str) -> Response {
@@ -60,20 +58,31 @@ pub(crate) fn refused(app: &App, uri: &str, state: Option<&str>, refusal: &Refus
 /// The database failed in the middle of a log-in.
 pub(crate) fn failed(error: &StoreError) -> Response {
     tracing::error!(%error, "the log-in failed");
-    pages::error(StatusCode::SERVICE_UNAVAILABLE, "The server cannot do this now. Go back and try again.")
+    busy(pages::error(StatusCode::SERVICE_UNAVAILABLE, "The server cannot do this now. Go back and try again."))
+}
+
+/// Says when to come again.
+pub(crate) fn busy(mut response: Response) -> Response {
+    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("2"));
+    response
 }
 
 /// The session of this browser, if it is one of this tenant.
 pub(crate) async fn session(app: &App, headers: &HeaderMap, tenant: TenantId) -> Result<Option<Session>, StoreError> {
-    let Some(handle) = cookies::get(headers, cookies::SESSION).and_then(Handle::parse) else { return Ok(None) };
-    if handle.tenant() != tenant {
-        return Ok(None);
-    }
+    let Some(handle) = cookies::session(headers, tenant) else { return Ok(None) };
     let idle = Duration::from_secs(u64::from(app.lifetimes.idle_seconds));
     let mut tx = app.write(tenant).await?;
     let session = sessions::touch(&mut tx, handle.hash(), app.clock.now(), idle).await?;
     tx.commit().await?;
     Ok(session)
+}
+
+/// Where a request comes from.
+pub(crate) enum From<'a> {
+    /// From the client, by a browser at this address.
+    Client(IpAddr),
+    /// From the log-in that it led to.
+    LogIn(&'a Handle),
 }
 
 /// Goes to the next step of a request.
@@ -82,7 +91,7 @@ pub(crate) async fn go_on(
     client: &Arc<Client>,
     request: &Request,
     session: Option<&Session>,
-    interaction: Option<&Handle>,
+    from: From<'_>,
 ) -> Result<Response, StoreError> {
     let mut tx = app.write(client.tenant).await?;
     let user = match session {
@@ -93,33 +102,44 @@ pub(crate) async fn go_on(
     let asked = ScopeSet::parse(&request.scope).map(|parsed| parsed.known).unwrap_or_default();
     let scopes = user.as_ref().map_or(asked, |user| asked.allowed_by(allowed_scopes(&user.spec.roles)));
     let consented = match &user {
-        Some(user) => scopes.is_within(consents::get(&mut tx, &user.id.to_string(), &request.client_id).await?),
+        Some(user) => consents::get(&mut tx, &user.id.to_string(), &request.client_id)
+            .await?
+            .is_some_and(|agreed| scopes.is_within(agreed)),
         None => false,
     };
     let situation = Situation {
         auth_time: user.as_ref().and(session).map(|session| session.auth_time),
         consented,
-        just_logged_in: interaction.is_some(),
+        just_logged_in: matches!(from, From::LogIn(_)),
         now: app.clock.now(),
     };
     match (next(request, &situation), session) {
         (Next::Refuse(refusal), _) => Ok(refused(app, &request.redirect_uri, request.state.as_deref(), &refusal)),
         (Next::Issue, Some(session)) => {
-            if let Some(handle) = interaction {
-                interactions::take(&mut tx, handle.hash()).await?;
+            // Of two who come from the same log-in, one goes on.
+            if let From::LogIn(handle) = from
+                && !interactions::take(&mut tx, handle.hash()).await?
+            {
+                return Ok(gone());
             }
             issue(app, client, request, session, scopes, tx).await
         }
         (step, _) => {
             let page = if step == Next::Consent { "consent" } else { "login" };
-            let text = match interaction {
-                Some(handle) => handle.text().to_owned(),
-                None => {
+            let text = match from {
+                From::LogIn(handle) => handle.text().to_owned(),
+                From::Client(address) => {
+                    if app.throttle.open_page(address, app.clock.now()).is_err() {
+                        return Ok(busy(pages::error(
+                            StatusCode::TOO_MANY_REQUESTS,
+                            "Too many log-ins were begun from your network. Wait a moment and try again.",
+                        )));
+                    }
                     let handle = Handle::new(client.tenant, app.random.as_ref());
                     let sid = if step == Next::Consent { session.map(|session| session.sid.to_string()) } else { None };
                     let kept = Interaction { request: request.clone(), sid };
-                    let now = app.clock.now();
-                    interactions::insert(&mut tx, handle.hash(), &kept, now, now.plus(INTERACTION)).await?;
+                    let expires = app.clock.now().plus(INTERACTION);
+                    interactions::insert(&mut tx, handle.hash(), &kept, expires).await?;
                     handle.text().to_owned()
                 }
             };
@@ -152,7 +172,7 @@ pub(crate) async fn issue(
         auth_time: session.auth_time,
     };
     let expires = now.plus(Duration::from_secs(u64::from(app.lifetimes.code_seconds)));
-    codes::insert(&mut tx, handle.hash(), &code, expires, now.minus(REMEMBER_CODES)).await?;
+    codes::insert(&mut tx, handle.hash(), &code, expires).await?;
     tx.commit().await?;
     Ok(to_client(app, request, &[("code", handle.text())]))
 }
@@ -185,9 +205,4 @@ pub(crate) fn foreign_form() -> Response {
         StatusCode::FORBIDDEN,
         "This form does not belong to your browser's log-in. Cookies must be allowed for this site; go back to the application and start again.",
     )
-}
-
-/// The address of the caller.
-pub(crate) fn address(peer: &keyrealm_http::Peer) -> IpAddr {
-    peer.address.ip()
 }

@@ -4,12 +4,14 @@ use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::HeaderMap;
+use keyrealm_auth::RevocationsUnknown;
 use keyrealm_base::Timestamp;
-use keyrealm_http::extract::Form;
 use keyrealm_http::{OAuthError, OAuthErrorCode};
 use keyrealm_store::StoreError;
 use serde_json::{Value, json};
 
+use super::form::OAuthForm;
+use super::schemas::{ErrorBody, Introspection, TokenQuestion};
 use crate::app::{App, Shared};
 use crate::directory::Client;
 use crate::handle::Handle;
@@ -17,11 +19,14 @@ use crate::storage::refresh_tokens;
 
 /// Tells whether a token is active. Access tokens of one's own tenant, refresh tokens of one's own client.
 #[utoipa::path(post, operation_id = "introspect", path = "/oauth2/v1/introspect", tag = "oauth2",
-    request_body(content = String, content_type = "application/x-www-form-urlencoded", description = "token, with authentication of a confidential client"),
+    security(("basic" = []), ()),
+    request_body(content = TokenQuestion, content_type = "application/x-www-form-urlencoded", description = "With authentication of a confidential client by HTTP Basic or in the form"),
     responses(
-        (status = 200, description = "RFC 7662, section 2.2", body = Value), (status = 401, description = "invalid_client"),
+        (status = 200, description = "RFC 7662, section 2.2", body = Introspection), (status = 400, description = "invalid_request", body = ErrorBody),
+        (status = 401, description = "invalid_client", body = ErrorBody), (status = 413, description = "Too long a form", body = ErrorBody),
+        (status = 503, description = "temporarily_unavailable: it cannot be told now", body = ErrorBody),
     ))]
-pub(crate) async fn introspect(State(app): State<Shared>, headers: HeaderMap, form: Form) -> Response {
+pub(crate) async fn introspect(State(app): State<Shared>, headers: HeaderMap, OAuthForm(form): OAuthForm) -> Response {
     let client = match app.authenticate_confidential(&headers, &form).await {
         Ok(client) => client,
         Err(error) => return error.into_response(),
@@ -35,12 +40,22 @@ pub(crate) async fn introspect(State(app): State<Shared>, headers: HeaderMap, fo
         Ok(None) => Json(json!({"active": false})).into_response(),
         Err(error) => {
             tracing::error!(%error, "cannot introspect");
-            OAuthError::new(OAuthErrorCode::ServerError, "the server failed").into_response()
+            OAuthError::new(OAuthErrorCode::TemporarilyUnavailable, "whether the token is active cannot be told now")
+                .into_response()
         }
     }
 }
 
-async fn look(app: &App, client: &Client, token: &str) -> Result<Option<Value>, StoreError> {
+/// Why it cannot be told whether a token is active.
+#[derive(Debug, thiserror::Error)]
+enum Unknown {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Revocations(#[from] RevocationsUnknown),
+}
+
+async fn look(app: &App, client: &Client, token: &str) -> Result<Option<Value>, Unknown> {
     if let Some(handle) = Handle::parse(token) {
         if handle.tenant() != client.tenant {
             return Ok(None);
@@ -52,7 +67,7 @@ async fn look(app: &App, client: &Client, token: &str) -> Result<Option<Value>, 
         }));
     }
     let Ok(claims) = app.own_access(token, &app.audience) else { return Ok(None) };
-    if claims.text("tenant_id") != Some(client.tenant.to_string().as_str()) || app.is_revoked(&claims) {
+    if claims.text("tenant_id") != Some(client.tenant.to_string().as_str()) || app.is_revoked(&claims)? {
         return Ok(None);
     }
     let mut answer = claims.all().clone();
@@ -62,8 +77,11 @@ async fn look(app: &App, client: &Client, token: &str) -> Result<Option<Value>, 
 }
 
 impl App {
-    /// Whether one of our access tokens was revoked; not knowing counts as yes.
-    pub(crate) fn is_revoked(&self, claims: &keyrealm_jose::jwt::Claims) -> bool {
+    /// Whether one of our access tokens was revoked.
+    ///
+    /// # Errors
+    /// When it is not known: then it is neither active nor not.
+    pub(crate) fn is_revoked(&self, claims: &keyrealm_jose::jwt::Claims) -> Result<bool, RevocationsUnknown> {
         let text = |name: &str| claims.text(name).unwrap_or_default().to_owned();
         let principal = keyrealm_auth::Principal {
             issuer: text("iss"),
@@ -76,6 +94,6 @@ impl App {
             family: claims.text("family").map(str::to_owned),
             expires: claims.instant("exp").unwrap_or(Timestamp::from_millis(0)),
         };
-        self.revocations.is_revoked(&principal, self.clock.now()).unwrap_or(true)
+        self.revocations.is_revoked(&principal, self.clock.now())
     }
 }

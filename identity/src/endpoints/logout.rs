@@ -1,9 +1,9 @@
 //! `GET` and `POST /oidc/v1/logout` (OpenID Connect RP-Initiated Logout).
 
-use axum::body::Bytes;
 use axum::extract::State;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use http::{HeaderMap, StatusCode, Uri};
+use keyrealm_base::TenantId;
 use keyrealm_http::extract::Form;
 use keyrealm_jose::json;
 use keyrealm_jose::jws::Unverified;
@@ -11,9 +11,10 @@ use keyrealm_store::StoreError;
 use serde_json::{Map, Value};
 use url::Url;
 
+use super::form::PageForm;
+use super::schemas::LogoutForm;
 use super::{cookies, flow};
 use crate::app::{App, Shared};
-use crate::handle::Handle;
 use crate::pages;
 
 /// Ends the session.
@@ -21,24 +22,26 @@ use crate::pages;
     params(("id_token_hint" = Option<String>, Query), ("post_logout_redirect_uri" = Option<String>, Query), ("state" = Option<String>, Query), ("client_id" = Option<String>, Query)),
     responses((status = 200, description = "A page"), (status = 303, description = "To the registered address"), (status = 400, description = "The hint or the address is not right")))]
 pub(crate) async fn get(State(app): State<Shared>, headers: HeaderMap, uri: Uri) -> Response {
-    answer(&app, &headers, uri.query().unwrap_or_default().as_bytes(), false).await
+    match Form::parse(uri.query().unwrap_or_default().as_bytes()) {
+        Ok(form) => answer(&app, &headers, &form, false).await,
+        Err(_) => pages::error(StatusCode::BAD_REQUEST, "The request gives a parameter twice (invalid_request)."),
+    }
 }
 
 /// The same by POST; also the answer to the question whether to log out.
 #[utoipa::path(post, operation_id = "logoutByForm", path = "/oidc/v1/logout", tag = "oidc",
-    request_body(content = String, content_type = "application/x-www-form-urlencoded"),
+    request_body(content = LogoutForm, content_type = "application/x-www-form-urlencoded"),
     responses((status = 200, description = "A page"), (status = 303, description = "To the registered address"), (status = 400, description = "The hint or the address is not right")))]
-pub(crate) async fn post(State(app): State<Shared>, headers: HeaderMap, body: Bytes) -> Response {
-    answer(&app, &headers, &body, true).await
+pub(crate) async fn post(State(app): State<Shared>, headers: HeaderMap, PageForm(form): PageForm) -> Response {
+    answer(&app, &headers, &form, true).await
 }
 
 const QUESTION: &str = "logout";
+/// Of one browser; more cookies than that nobody was given.
+const MOST_SESSIONS: usize = 16;
 
-async fn answer(app: &App, headers: &HeaderMap, parameters: &[u8], posted: bool) -> Response {
+async fn answer(app: &App, headers: &HeaderMap, form: &Form, posted: bool) -> Response {
     let page = |text: &str| pages::error(StatusCode::BAD_REQUEST, text);
-    let Ok(form) = Form::parse(parameters) else {
-        return page("The request gives a parameter twice (invalid_request).");
-    };
     let confirmed =
         posted && form.get("form_token").is_some_and(|token| cookies::is_own_form(headers, QUESTION, token));
     let hint = match form.get("id_token_hint").map(|hint| app.hint(hint)) {
@@ -46,39 +49,66 @@ async fn answer(app: &App, headers: &HeaderMap, parameters: &[u8], posted: bool)
         Some(Some(hint)) => Some(hint),
         None => None,
     };
-    let target = match target(app, &form, hint.as_ref()).await {
+    let target = match target(app, form, hint.as_ref()).await {
         Ok(Ok(target)) => target,
         Ok(Err(text)) => return page(text),
         Err(error) => return flow::failed(&error),
     };
-    let handle = cookies::get(headers, cookies::SESSION)
-        .and_then(Handle::parse)
-        .filter(|handle| app.directory.is_enabled(handle.tenant()));
-    let session = match &handle {
-        None => None,
-        Some(handle) => match flow::session(app, headers, handle.tenant()).await {
-            Ok(session) => session.map(|session| (handle.tenant(), session)),
-            Err(error) => return flow::failed(&error),
-        },
+    let sessions = match sessions(app, headers, hint.as_ref()).await {
+        Ok(sessions) => sessions,
+        Err(error) => return flow::failed(&error),
     };
-    if let Some((tenant, session)) = session {
-        let sid = session.sid.to_string();
-        let own = hint.as_ref().is_some_and(|hint| hint.get("sid").and_then(Value::as_str) == Some(sid.as_str()));
-        // Without a token of this very session anybody could log the user out by a link: ask.
-        if !own && !confirmed {
-            let browser = cookies::get(headers, cookies::BROWSER).unwrap_or_default();
-            return pages::logout(&cookies::form_token(browser, QUESTION));
-        }
-        if let Err(error) = app.end_session(tenant, &sid).await {
-            return flow::failed(&error);
-        }
+    let hinted = hint.as_ref().and_then(|hint| hint.get("sid")).and_then(Value::as_str);
+    // Without a token of this very session anybody could log the user out by a link: ask.
+    if !confirmed && sessions.iter().any(|(_, sid)| hinted != Some(sid.as_str())) {
+        return ask(app, headers, form);
     }
     let mut response = match target {
         Some(target) => flow::redirect(&target),
-        None => pages::logged_out().into_response(),
+        None => pages::logged_out(),
     };
-    cookies::clear(response.headers_mut(), cookies::SESSION);
+    for (tenant, sid) in sessions {
+        if let Err(error) = app.revoker.session(tenant, &sid).await {
+            return flow::failed(&error);
+        }
+        cookies::clear_session(response.headers_mut(), tenant);
+    }
     response
+}
+
+/// The sessions of this browser that are meant: that of the tenant that the hint is about, or all.
+async fn sessions(
+    app: &App,
+    headers: &HeaderMap,
+    hint: Option<&Map<String, Value>>,
+) -> Result<Vec<(TenantId, String)>, StoreError> {
+    let about = match hint.and_then(|hint| hint.get("aud")).and_then(Value::as_str) {
+        Some(client_id) => app.directory.client(client_id).await?.map(|client| client.tenant),
+        None => None,
+    };
+    let mut found = Vec::new();
+    for handle in cookies::sessions(headers).take(MOST_SESSIONS) {
+        let tenant = handle.tenant();
+        if app.directory.is_enabled(tenant)
+            && about.is_none_or(|about| about == tenant)
+            && let Some(session) = flow::session(app, headers, tenant).await?
+        {
+            found.push((tenant, session.sid.to_string()));
+        }
+    }
+    Ok(found)
+}
+
+/// Asks; what the application sent goes through the form and is checked again when the answer comes.
+fn ask(app: &App, headers: &HeaderMap, form: &Form) -> Response {
+    let browser = cookies::Browser::of(headers, app.random.as_ref());
+    let kept: Vec<_> = ["id_token_hint", "client_id", "post_logout_redirect_uri", "state"]
+        .into_iter()
+        .filter_map(|name| form.get(name).map(|value| (name, value)))
+        .collect();
+    let mut page = pages::logout(&browser.form_token(QUESTION), &kept);
+    browser.keep(page.headers_mut());
+    page
 }
 
 /// Where to go afterwards: only to an address that is registered for the client that the hint (or client_id) names.

@@ -5,10 +5,12 @@ mod consent;
 mod cookies;
 mod discovery;
 mod flow;
+mod form;
 mod introspect;
 mod login;
 mod logout;
 mod revocation;
+mod schemas;
 mod token;
 mod userinfo;
 
@@ -16,6 +18,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::app::Shared;
+use crate::pages;
 
 /// All routes; those of the documents' older paths are served, too.
 pub(crate) fn router() -> OpenApiRouter<Shared> {
@@ -37,5 +40,5 @@ pub(crate) fn router() -> OpenApiRouter<Shared> {
         .route("/oauth2/introspect", axum::routing::post(introspect::introspect))
         .route("/oauth2/revoke", axum::routing::post(revocation::revoke))
         .route("/.well-known/jwks.json", axum::routing::get(discovery::jwks));
-    canonical.merge(OpenApiRouter::from(aliases))
+    canonical.merge(OpenApiRouter::from(aliases)).layer(axum::middleware::from_fn(pages::name_request))
 }

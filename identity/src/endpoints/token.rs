@@ -4,21 +4,23 @@ use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, header};
-use keyrealm_http::extract::Form;
 use keyrealm_http::{OAuthError, OAuthErrorCode};
 
+use super::form::OAuthForm;
+use super::schemas::{ErrorBody, TokenForm};
 use crate::app::Shared;
-use crate::grants::{GrantError, authorization_code, client_credentials, refresh_token};
+use crate::grants::{GrantError, TokenAnswer, authorization_code, client_credentials, refresh_token};
 
 /// Exchanges a grant for tokens.
 #[utoipa::path(post, operation_id = "token", path = "/oauth2/v1/token", tag = "oauth2",
-    request_body(content = String, content_type = "application/x-www-form-urlencoded",
-        description = "grant_type = authorization_code (code, redirect_uri, code_verifier), refresh_token (refresh_token, scope) or client_credentials (scope), with client authentication"),
+    security(("basic" = []), ()),
+    request_body(content = TokenForm, content_type = "application/x-www-form-urlencoded", description = "With client authentication by HTTP Basic or in the form; public clients give their client_id"),
     responses(
-        (status = 200, description = "Tokens (RFC 6749, section 5.1)", body = serde_json::Value),
-        (status = 400, description = "RFC 6749, section 5.2"), (status = 401, description = "invalid_client"),
+        (status = 200, description = "Tokens (RFC 6749, section 5.1)", body = TokenAnswer),
+        (status = 400, description = "RFC 6749, section 5.2", body = ErrorBody), (status = 401, description = "invalid_client", body = ErrorBody),
+        (status = 413, description = "Too long a form", body = ErrorBody), (status = 503, description = "temporarily_unavailable", body = ErrorBody),
     ))]
-pub(crate) async fn token(State(app): State<Shared>, headers: HeaderMap, form: Form) -> Response {
+pub(crate) async fn token(State(app): State<Shared>, headers: HeaderMap, OAuthForm(form): OAuthForm) -> Response {
     let client = match app.authenticate(&headers, &form).await {
         Ok(client) => client,
         Err(error) => return error.into_response(),

@@ -13,6 +13,7 @@ use crate::domain::{authorize, pkce};
 use crate::handle::Handle;
 use crate::storage::codes::{self, Code};
 use crate::storage::refresh_tokens::{self, RefreshToken};
+use crate::storage::users;
 use crate::tokens::{AccessToken, IdToken};
 
 /// Those who come this soon after the winner are a race and no theft.
@@ -35,7 +36,7 @@ pub(crate) async fn grant(app: &App, client: &Client, form: &Form) -> Result<Tok
         {
             // RFC 6749, section 4.1.2: somebody else has this code, too.
             tracing::warn!(client = client.spec.client_id, "a code was used again; its tokens are revoked");
-            app.revoke_family(client.tenant, &family).await?;
+            app.revoker.family(client.tenant, &family).await?;
         }
         return Err(invalid());
     };
@@ -44,7 +45,13 @@ pub(crate) async fn grant(app: &App, client: &Client, form: &Form) -> Result<Tok
         tx.commit().await?;
         return Err(error);
     }
+    // Disabled since the log-in.
+    if users::enabled(&mut tx, &code.user_id.to_string()).await?.is_none() {
+        tx.commit().await?;
+        return Err(invalid());
+    }
     let scopes = ScopeSet::parse(&code.scope).map(|parsed| parsed.known).unwrap_or_default();
+    let access = app.token_id();
     let refresh = if client.spec.allows_grant("refresh_token") {
         let refresh = Handle::new(client.tenant, app.random.as_ref());
         let token = RefreshToken {
@@ -56,13 +63,14 @@ pub(crate) async fn grant(app: &App, client: &Client, form: &Form) -> Result<Tok
             auth_time: code.auth_time,
             expires: now.plus(Duration::from_secs(u64::from(app.lifetimes.refresh_seconds))),
         };
-        refresh_tokens::insert(&mut tx, refresh.hash(), &token, now).await?;
+        refresh_tokens::insert(&mut tx, refresh.hash(), &token, access).await?;
         Some(refresh.text().to_owned())
     } else {
         None
     };
     tx.commit().await?;
     let access_token = app.mint_access(&AccessToken {
+        id: access,
         subject: code.user_id.to_string(),
         client_id: &code.client_id,
         tenant: client.tenant,

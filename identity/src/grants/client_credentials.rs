@@ -29,6 +29,7 @@ pub(crate) fn grant(app: &App, client: &Client, form: &Form) -> Result<TokenAnsw
         }
     };
     let access_token = app.mint_access(&AccessToken {
+        id: app.token_id(),
         subject: client.spec.client_id.clone(),
         client_id: &client.spec.client_id,
         tenant: client.tenant,

@@ -8,9 +8,10 @@ use keyrealm_crypto::CryptoError;
 use keyrealm_http::{OAuthError, OAuthErrorCode};
 use keyrealm_store::StoreError;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 /// A successful answer (RFC 6749, section 5.1).
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(crate) struct TokenAnswer {
     pub(crate) access_token: String,
     pub(crate) token_type: &'static str,

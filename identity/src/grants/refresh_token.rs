@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use keyrealm_auth::ScopeSet;
+use keyrealm_base::{ObjectId, Timestamp};
 use keyrealm_http::OAuthErrorCode;
 use keyrealm_http::extract::Form;
 
@@ -13,7 +14,7 @@ use crate::directory::Client;
 use crate::domain::authorize;
 use crate::domain::user::allowed_scopes;
 use crate::handle::Handle;
-use crate::storage::refresh_tokens::{self, RefreshToken, Used};
+use crate::storage::refresh_tokens::{self, RefreshToken, Spent, Successor};
 use crate::storage::users;
 use crate::tokens::{AccessToken, IdToken};
 
@@ -22,23 +23,28 @@ const RACE: Duration = Duration::from_secs(2);
 /// Until then a token whose successor nobody used is taken for a lost answer.
 const LOST_ANSWER: Duration = Duration::from_secs(30);
 
-/// What a used token is presented for.
-#[derive(Debug, PartialEq, Eq)]
-enum Again {
+/// What a token that cannot be used any more is presented for.
+enum Again<'s> {
+    /// There is nothing left to end.
+    Over,
     Race,
-    LostAnswer,
+    LostAnswer(&'s Successor),
     Replay,
 }
 
-fn judge(used: &Used, since: Duration) -> Again {
-    if used.revoked || used.successor_used {
+fn judge(spent: &Spent, now: Timestamp) -> Again<'_> {
+    if spent.ended || spent.token.expires <= now {
+        return Again::Over;
+    }
+    // Without a use it was given up as lost, and was not: somebody has it.
+    let (Some(used_at), Some(successor)) = (spent.used_at, &spent.successor) else { return Again::Replay };
+    let since = now.since(used_at);
+    if spent.revoked || successor.spent || since > LOST_ANSWER {
         Again::Replay
     } else if since <= RACE {
         Again::Race
-    } else if since <= LOST_ANSWER {
-        Again::LostAnswer
     } else {
-        Again::Replay
+        Again::LostAnswer(successor)
     }
 }
 
@@ -66,23 +72,25 @@ pub(crate) async fn grant(app: &App, client: &Client, form: &Form) -> Result<Tok
     let token = match refresh_tokens::consume(&mut tx, handle.hash(), client_id, successor.hash(), now).await? {
         Some(token) => token,
         None => {
-            let Some(used) = refresh_tokens::used(&mut tx, handle.hash(), client_id).await? else {
-                return Err(invalid());
-            };
-            match judge(&used, now.since(used.used_at)) {
-                Again::Race => return Err(invalid()),
-                Again::LostAnswer => {
-                    if !refresh_tokens::replace_successor(&mut tx, handle.hash(), &used.successor, successor.hash())
-                        .await?
-                    {
+            let spent = refresh_tokens::spent(&mut tx, handle.hash(), client_id).await?;
+            drop(tx);
+            let Some(spent) = spent else { return Err(invalid()) };
+            match judge(&spent, now) {
+                Again::Over | Again::Race => return Err(invalid()),
+                Again::LostAnswer(lost) => {
+                    // Whoever has the answer that was lost has an access token, too.
+                    if let Some(access) = &lost.access {
+                        app.revoker.token(access).await?;
+                    }
+                    tx = app.write(client.tenant).await?;
+                    if !refresh_tokens::replace_successor(&mut tx, handle.hash(), lost, successor.hash(), now).await? {
                         return Err(invalid());
                     }
-                    used.token
+                    spent.token
                 }
                 Again::Replay => {
-                    drop(tx);
                     tracing::warn!(client = client_id, "a refresh token was replayed; its family is revoked");
-                    app.revoke_family(client.tenant, &used.token.family.to_string()).await?;
+                    app.revoker.family(client.tenant, &spent.token.family.to_string()).await?;
                     return Err(invalid());
                 }
             }
@@ -103,19 +111,22 @@ pub(crate) async fn grant(app: &App, client: &Client, form: &Form) -> Result<Tok
         None => granted,
     };
     let scopes = scopes.allowed_by(allowed_scopes(&user.spec.roles));
-    refresh_tokens::insert(&mut tx, successor.hash(), &token, now).await?;
+    let access = app.token_id();
+    refresh_tokens::insert(&mut tx, successor.hash(), &token, access).await?;
     tx.commit().await?;
-    answer(app, client, &token, scopes, &successor)
+    answer(app, client, &token, access, scopes, &successor)
 }
 
 fn answer(
     app: &App,
     client: &Client,
     token: &RefreshToken,
+    access: ObjectId,
     scopes: ScopeSet,
     successor: &Handle,
 ) -> Result<TokenAnswer, GrantError> {
     let access_token = app.mint_access(&AccessToken {
+        id: access,
         subject: token.user_id.to_string(),
         client_id: &token.client_id,
         tenant: client.tenant,

@@ -32,15 +32,13 @@ fn code(row: &Row) -> Result<Code, StoreError> {
     })
 }
 
-/// Issues a code; old ones are taken out once nobody could replay them any more.
+/// Issues a code.
 pub(crate) async fn insert(
     tx: &mut TenantTx,
     hash: [u8; 32],
     code: &Code,
     expires: Timestamp,
-    forget_before: Timestamp,
 ) -> Result<(), StoreError> {
-    tx.execute(Sql::new("DELETE FROM {s}codes WHERE expires < $1").bind(forget_before)).await?;
     let mut sql = Sql::new("INSERT INTO {s}codes (hash, expires, ");
     sql.push(COLUMNS).push(") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)");
     let sql = sql.bind(hash).bind(expires).bind(&code.client_id).bind(code.user_id).bind(&code.redirect_uri);
@@ -48,7 +46,7 @@ pub(crate) async fn insert(
     tx.execute(sql.bind(code.sid).bind(code.family).bind(code.auth_time)).await.map(drop)
 }
 
-/// Uses a code: of all who try, one gets it (RFC 6749, section 4.1.2).
+/// Uses a code: of all who try, one gets it (RFC 6749, section 4.1.2), and nobody once its session has ended.
 pub(crate) async fn consume(
     tx: &mut TenantTx,
     hash: [u8; 32],
@@ -56,7 +54,8 @@ pub(crate) async fn consume(
     now: Timestamp,
 ) -> Result<Option<Code>, StoreError> {
     let mut sql = Sql::new(
-        "UPDATE {s}codes SET used_at = $1 WHERE hash = $2 AND client_id = $3 AND used_at IS NULL AND expires > $1 RETURNING ",
+        "UPDATE {s}codes SET used_at = $1 WHERE hash = $2 AND client_id = $3 AND used_at IS NULL AND expires > $1 \
+         AND NOT EXISTS (SELECT 1 FROM {s}ended e WHERE e.value = codes.family OR e.value = codes.sid) RETURNING ",
     );
     sql.push(COLUMNS);
     tx.fetch_one(sql.bind(now).bind(hash).bind(client_id)).await?.as_ref().map(code).transpose()

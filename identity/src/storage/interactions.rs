@@ -12,15 +12,13 @@ pub(crate) struct Interaction {
     pub(crate) sid: Option<String>,
 }
 
-/// Keeps a request; those that nobody came back to are taken out.
+/// Keeps a request.
 pub(crate) async fn insert(
     tx: &mut TenantTx,
     hash: [u8; 32],
     interaction: &Interaction,
-    now: Timestamp,
     expires: Timestamp,
 ) -> Result<(), StoreError> {
-    tx.execute(Sql::new("DELETE FROM {s}interactions WHERE expires <= $1").bind(now)).await?;
     let text = serde_json::to_string(&interaction.request).map_err(|_| StoreError::Column("request"))?;
     let sql = Sql::new("INSERT INTO {s}interactions (hash, request, sid, expires) VALUES ($1, $2, $3, $4)");
     tx.execute(sql.bind(hash).bind(text).bind(interaction.sid.clone()).bind(expires)).await.map(drop)

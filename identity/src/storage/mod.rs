@@ -4,6 +4,7 @@ pub(crate) mod clients;
 pub(crate) mod codes;
 pub(crate) mod consents;
 pub(crate) mod interactions;
+pub(crate) mod purge;
 pub(crate) mod refresh_tokens;
 pub(crate) mod sessions;
 pub(crate) mod signing_keys;
@@ -46,4 +47,33 @@ pub(crate) const TENANT: &[Migration] = &[
     },
     // Families and sessions that are over.
     Migration { version: 2, statements: &["CREATE TABLE {s}ended (value TEXT PRIMARY KEY, until BIGINT NOT NULL)"] },
+    // A client is the entry's, whatever client id the entry gives it.
+    Migration {
+        version: 3,
+        statements: &[
+            "ALTER TABLE {s}clients ADD COLUMN name TEXT",
+            "ALTER TABLE {s}clients ADD COLUMN former TEXT",
+            "UPDATE {s}clients SET name = client_id",
+            "CREATE UNIQUE INDEX clients_name ON {s}clients (name)",
+            "ALTER TABLE {s}refresh_tokens ADD COLUMN access TEXT",
+        ],
+    },
+    // For what is taken out when it is over, and for ending all that a session, family, user or client has.
+    Migration {
+        version: 4,
+        statements: &[
+            "CREATE INDEX sessions_expires ON {s}sessions (expires)",
+            "CREATE INDEX sessions_user ON {s}sessions (user_id)",
+            "CREATE INDEX interactions_expires ON {s}interactions (expires)",
+            "CREATE INDEX codes_expires ON {s}codes (expires)",
+            "CREATE INDEX codes_user ON {s}codes (user_id)",
+            "CREATE INDEX codes_client ON {s}codes (client_id)",
+            "CREATE INDEX refresh_tokens_expires ON {s}refresh_tokens (expires)",
+            "CREATE INDEX refresh_tokens_family ON {s}refresh_tokens (family)",
+            "CREATE INDEX refresh_tokens_sid ON {s}refresh_tokens (sid)",
+            "CREATE INDEX refresh_tokens_user ON {s}refresh_tokens (user_id)",
+            "CREATE INDEX refresh_tokens_client ON {s}refresh_tokens (client_id)",
+            "CREATE INDEX ended_until ON {s}ended (until)",
+        ],
+    },
 ];

@@ -29,17 +29,17 @@ fn token(row: &Row) -> Result<RefreshToken, StoreError> {
     })
 }
 
-/// Stores a token; those that have expired are taken out.
+/// Stores a token; `access` is the id of the access token that is given out with it.
 pub(crate) async fn insert(
     tx: &mut TenantTx,
     hash: [u8; 32],
     token: &RefreshToken,
-    now: Timestamp,
+    access: ObjectId,
 ) -> Result<(), StoreError> {
-    tx.execute(Sql::new("DELETE FROM {s}refresh_tokens WHERE expires <= $1").bind(now)).await?;
-    let mut sql = Sql::new("INSERT INTO {s}refresh_tokens (hash, ");
-    sql.push(COLUMNS).push(") VALUES ($1, $2, $3, $4, $5, $6, $7, $8)");
-    let sql = sql.bind(hash).bind(token.family).bind(&token.client_id).bind(token.user_id).bind(&token.scope);
+    let mut sql = Sql::new("INSERT INTO {s}refresh_tokens (hash, access, ");
+    sql.push(COLUMNS).push(") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)");
+    let sql = sql.bind(hash).bind(access).bind(token.family).bind(&token.client_id).bind(token.user_id);
+    let sql = sql.bind(&token.scope);
     tx.execute(sql.bind(token.sid).bind(token.auth_time).bind(token.expires)).await.map(drop)
 }
 
@@ -60,46 +60,69 @@ pub(crate) async fn consume(
     tx.fetch_one(sql.bind(now).bind(successor).bind(hash).bind(client_id)).await?.as_ref().map(token).transpose()
 }
 
-/// A token that was used before.
-pub(crate) struct Used {
+/// A token that cannot be used any more.
+pub(crate) struct Spent {
     pub(crate) token: RefreshToken,
-    pub(crate) used_at: Timestamp,
+    /// When it was exchanged; never, for one that was given up unused.
+    pub(crate) used_at: Option<Timestamp>,
     pub(crate) revoked: bool,
-    pub(crate) successor: Vec<u8>,
-    /// Whether the token that it was exchanged for was used, too.
-    pub(crate) successor_used: bool,
+    /// Whether its family or session has ended already.
+    pub(crate) ended: bool,
+    /// What it was exchanged for.
+    pub(crate) successor: Option<Successor>,
 }
 
-pub(crate) async fn used(tx: &mut TenantTx, hash: [u8; 32], client_id: &str) -> Result<Option<Used>, StoreError> {
+/// The token that a used one was exchanged for.
+pub(crate) struct Successor {
+    hash: Vec<u8>,
+    /// Whether it was used, too, or given up.
+    pub(crate) spent: bool,
+    /// The access token that was given out with it.
+    pub(crate) access: Option<String>,
+}
+
+/// What became of a token that was used, given up or revoked.
+pub(crate) async fn spent(tx: &mut TenantTx, hash: [u8; 32], client_id: &str) -> Result<Option<Spent>, StoreError> {
     let sql = Sql::new(
         "SELECT t.family, t.client_id, t.user_id, t.scope, t.sid, t.auth_time, t.expires, t.used_at, t.successor, \
-         t.revoked_at, n.used_at AS next_used FROM {s}refresh_tokens t LEFT JOIN {s}refresh_tokens n ON n.hash = t.successor \
-         WHERE t.hash = $1 AND t.client_id = $2 AND t.used_at IS NOT NULL",
+         t.revoked_at, n.used_at AS next_used, n.revoked_at AS next_revoked, n.access AS next_access, \
+         (SELECT count(*) FROM {s}ended e WHERE e.value = t.family OR e.value = t.sid) AS ends \
+         FROM {s}refresh_tokens t LEFT JOIN {s}refresh_tokens n ON n.hash = t.successor \
+         WHERE t.hash = $1 AND t.client_id = $2 AND (t.used_at IS NOT NULL OR t.revoked_at IS NOT NULL)",
     );
     let Some(row) = tx.fetch_one(sql.bind(hash).bind(client_id)).await? else { return Ok(None) };
-    let (revoked_at, next_used): (Option<i64>, Option<i64>) = (row.get("revoked_at")?, row.get("next_used")?);
-    Ok(Some(Used {
+    let (revoked, ends): (Option<i64>, i64) = (row.get("revoked_at")?, row.get("ends")?);
+    let (next_used, next_revoked): (Option<i64>, Option<i64>) = (row.get("next_used")?, row.get("next_revoked")?);
+    let next: Option<Vec<u8>> = row.get("successor")?;
+    let access = row.get("next_access")?;
+    let spent = next_used.is_some() || next_revoked.is_some();
+    Ok(Some(Spent {
         token: token(&row)?,
         used_at: row.get("used_at")?,
-        revoked: revoked_at.is_some(),
-        successor: row.get("successor")?,
-        successor_used: next_used.is_some(),
+        revoked: revoked.is_some(),
+        ended: ends > 0,
+        successor: next.map(|hash| Successor { hash, spent, access }),
     }))
 }
 
-/// Gives a used token another successor, if it still has `before` and that one was not used: one caller gets it.
+/// Gives a used token another successor, if it still has `before` and that one was not used: one caller gets it. The one
+/// before is kept, given up: should anybody use it, the answer was not lost but taken.
 pub(crate) async fn replace_successor(
     tx: &mut TenantTx,
     hash: [u8; 32],
-    before: &[u8],
+    before: &Successor,
     after: [u8; 32],
+    now: Timestamp,
 ) -> Result<bool, StoreError> {
-    let sql = Sql::new("DELETE FROM {s}refresh_tokens WHERE hash = $1 AND used_at IS NULL").bind(before);
-    if tx.execute(sql).await? == 0 {
+    let sql = Sql::new(
+        "UPDATE {s}refresh_tokens SET revoked_at = $1 WHERE hash = $2 AND used_at IS NULL AND revoked_at IS NULL \
+         AND NOT EXISTS (SELECT 1 FROM {s}ended e WHERE e.value = refresh_tokens.family OR e.value = refresh_tokens.sid)",
+    );
+    if tx.execute(sql.bind(now).bind(before.hash.as_slice())).await? == 0 {
         return Ok(false);
     }
     let sql = Sql::new("UPDATE {s}refresh_tokens SET successor = $1 WHERE hash = $2 AND successor = $3");
-    Ok(tx.execute(sql.bind(after).bind(hash).bind(before)).await? == 1)
+    Ok(tx.execute(sql.bind(after).bind(hash).bind(before.hash.as_slice())).await? == 1)
 }
 
 /// A token that could still be used.
@@ -146,8 +169,16 @@ pub(crate) async fn revoke(
             (sid, "UPDATE {s}refresh_tokens SET revoked_at = $1 WHERE sid = $2 AND revoked_at IS NULL")
         }
     };
-    tx.execute(Sql::new("DELETE FROM {s}ended WHERE until <= $1").bind(now)).await?;
-    let end = Sql::new("INSERT INTO {s}ended (value, until) VALUES ($1, $2) ON CONFLICT DO NOTHING");
+    let end = Sql::new(
+        "INSERT INTO {s}ended (value, until) VALUES ($1, $2) ON CONFLICT (value) DO UPDATE SET until = excluded.until",
+    );
     tx.execute(end.bind(value).bind(until)).await?;
     tx.execute(Sql::new(update).bind(now).bind(value)).await.map(drop)
+}
+
+/// Revokes all refresh tokens and codes of a client.
+pub(crate) async fn revoke_client(tx: &mut TenantTx, client_id: &str, now: Timestamp) -> Result<(), StoreError> {
+    let sql = Sql::new("UPDATE {s}refresh_tokens SET revoked_at = $1 WHERE client_id = $2 AND revoked_at IS NULL");
+    tx.execute(sql.bind(now).bind(client_id)).await?;
+    tx.execute(Sql::new("DELETE FROM {s}codes WHERE client_id = $1").bind(client_id)).await.map(drop)
 }

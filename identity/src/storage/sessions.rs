@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use keyrealm_base::{ObjectId, Timestamp};
-use keyrealm_store::{Sql, StoreError, TenantTx};
+use keyrealm_store::{Row, Sql, StoreError, TenantTx};
 
 /// A log-in.
 #[derive(Clone)]
@@ -13,14 +13,17 @@ pub(crate) struct Session {
     pub(crate) auth_time: Timestamp,
 }
 
-/// Begins a session; those that are over are taken out.
+fn session(row: &Row) -> Result<Session, StoreError> {
+    Ok(Session { sid: row.get("sid")?, user_id: row.get("user_id")?, auth_time: row.get("auth_time")? })
+}
+
+/// Begins a session.
 pub(crate) async fn insert(
     tx: &mut TenantTx,
     hash: [u8; 32],
     session: &Session,
     expires: Timestamp,
 ) -> Result<(), StoreError> {
-    tx.execute(Sql::new("DELETE FROM {s}sessions WHERE expires <= $1").bind(session.auth_time)).await?;
     let sql = Sql::new(
         "INSERT INTO {s}sessions (hash, sid, user_id, auth_time, last_seen, expires) VALUES ($1, $2, $3, $4, $5, $6)",
     );
@@ -40,11 +43,19 @@ pub(crate) async fn touch(
          RETURNING sid, user_id, auth_time",
     );
     let row = tx.fetch_one(sql.bind(now).bind(hash).bind(now.minus(idle))).await?;
-    row.map(|row| Ok(Session { sid: row.get("sid")?, user_id: row.get("user_id")?, auth_time: row.get("auth_time")? }))
-        .transpose()
+    row.as_ref().map(session).transpose()
 }
 
 /// Ends a session.
 pub(crate) async fn delete(tx: &mut TenantTx, sid: &str) -> Result<(), StoreError> {
     tx.execute(Sql::new("DELETE FROM {s}sessions WHERE sid = $1").bind(sid)).await.map(drop)
+}
+
+/// Every session that a user has, or has tokens from: each token of a user names one of them.
+pub(crate) async fn of_user(tx: &mut TenantTx, user: ObjectId) -> Result<Vec<String>, StoreError> {
+    let sql = Sql::new(
+        "SELECT sid FROM {s}sessions WHERE user_id = $1 UNION SELECT sid FROM {s}codes WHERE user_id = $1 \
+         UNION SELECT sid FROM {s}refresh_tokens WHERE user_id = $1",
+    );
+    tx.fetch(sql.bind(user)).await?.iter().map(|row| row.get("sid")).collect()
 }

@@ -10,12 +10,13 @@ pub(crate) struct User {
     pub(crate) id: ObjectId,
     pub(crate) username: String,
     pub(crate) spec: UserSpec,
+    stored: String,
 }
 
 fn user(row: &Row) -> Result<User, StoreError> {
     let text: String = row.get("spec")?;
     let spec = serde_json::from_str(&text).map_err(|_| StoreError::Column("spec"))?;
-    Ok(User { id: row.get("id")?, username: row.get("username")?, spec })
+    Ok(User { id: row.get("id")?, username: row.get("username")?, spec, stored: text })
 }
 
 pub(crate) async fn put(
@@ -35,6 +36,13 @@ pub(crate) async fn put(
 pub(crate) async fn by_name(tx: &mut TenantTx, username: &str) -> Result<Option<User>, StoreError> {
     let sql = Sql::new("SELECT id, username, spec FROM {s}users WHERE username = $1").bind(username);
     tx.fetch_one(sql).await?.as_ref().map(user).transpose()
+}
+
+/// Keeps the user as it was read until this transaction ends; `false` when it was changed meanwhile. So a log-in with a
+/// password that is being replaced leaves no session behind.
+pub(crate) async fn hold(tx: &mut TenantTx, user: &User) -> Result<bool, StoreError> {
+    let sql = Sql::new("UPDATE {s}users SET spec = spec WHERE id = $1 AND spec = $2");
+    Ok(tx.execute(sql.bind(user.id).bind(&user.stored)).await? == 1)
 }
 
 /// The user of this id, if enabled.

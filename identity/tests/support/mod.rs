@@ -16,7 +16,7 @@ use keyrealm_http::Sockets;
 use keyrealm_http::client::{Answer, HttpsClient};
 use keyrealm_jose::b64;
 use keyrealm_registry::Registrar;
-use keyrealm_store::{Database, Product, StatementHook};
+use keyrealm_store::{Database, Product, Sql, StatementHook};
 use keyrealm_testkit::{On, TestClock, TestDatabase, TestTls};
 use scraper::{Html, Selector};
 use serde_json::Value;
@@ -33,8 +33,10 @@ pub(crate) struct Realm {
     pub(crate) credentials: DemoCredentials,
     pub(crate) tenants: Vec<TenantId>,
     pub(crate) issuer: Url,
-    pub(crate) running: Running,
+    pub(crate) running: Option<Running>,
+    pub(crate) config: Config,
     pub(crate) test: TestDatabase,
+    pub(crate) unseal: Vec<u8>,
 }
 
 impl Realm {
@@ -43,6 +45,10 @@ impl Realm {
     }
 
     pub(crate) async fn start_with(on: On, hook: Option<StatementHook>) -> Self {
+        Self::start_changed(on, hook, |_| ()).await
+    }
+
+    pub(crate) async fn start_changed(on: On, hook: Option<StatementHook>, change: impl FnOnce(&mut Config)) -> Self {
         let (tls, clock, test) = (TestTls::new(), TestClock::default(), TestDatabase::new(on).await);
         let shared: SharedClock = Arc::new(clock.clone());
         let database = test.open(Product::Identity, hook).await;
@@ -60,12 +66,117 @@ impl Realm {
         config.tls.key = tls.path("key.pem");
         config.tls.ca = tls.path("ca.pem");
         config.database = test.settings(Product::Identity);
-        config.barrier.unseal_key_file = tls.private_file("unseal", UnsealKey::generate(&SystemRandom).expose());
+        let unseal = UnsealKey::generate(&SystemRandom).expose().to_vec();
+        config.barrier.unseal_key_file = tls.private_file("unseal", &unseal);
+        change(&mut config);
         let deps = Deps { database: Arc::clone(&database), clock: shared, random: Arc::new(SystemRandom), sockets };
-        let running = Server::start(config, deps).await.unwrap();
+        let running = Some(Server::start(config.clone(), deps).await.unwrap());
         let client = tls.client();
         let issuer = issuer.parse().unwrap();
-        Self { tls, clock, database, client, credentials, tenants, issuer, running, test }
+        Self { tls, clock, database, client, credentials, tenants, issuer, running, config, test, unseal }
+    }
+
+    /// Another process on the database of `test`: the same realm at the same address.
+    pub(crate) async fn attach(test: TestDatabase, unseal: Vec<u8>, port: u16, hook: StatementHook) -> Self {
+        let (tls, clock) = (TestTls::new(), TestClock::default());
+        let database = test.open(Product::Identity, Some(hook)).await;
+        let mut config = Config::default();
+        config.server.public_url = format!("https://localhost:{port}");
+        config.tokens.audience = "https://kms.keyrealm.local".to_owned();
+        config.tls.certificate = tls.path("cert.pem");
+        config.tls.key = tls.path("key.pem");
+        config.tls.ca = tls.path("ca.pem");
+        config.database = test.settings(Product::Identity);
+        config.barrier.unseal_key_file = tls.private_file("unseal", &unseal);
+        let public = format!("127.0.0.1:{port}");
+        let sockets = Sockets::bind(&public, "127.0.0.1:0", "127.0.0.1:0").await.unwrap();
+        let random = Arc::new(SystemRandom);
+        let deps = Deps { database: Arc::clone(&database), clock: Arc::new(clock.clone()), random, sockets };
+        let running = Some(Server::start(config.clone(), deps).await.unwrap());
+        let (client, credentials) = (tls.client(), DemoCredentials::documented());
+        let issuer = config.server.public_url.parse().unwrap();
+        let mut tx = database.control().await.unwrap();
+        let tenants = keyrealm_registry::tenants::list(&mut tx).await.unwrap().iter().map(|tenant| tenant.id).collect();
+        drop(tx);
+        Self { tls, clock, database, client, credentials, tenants, issuer, running, config, test, unseal }
+    }
+
+    /// Ends the server and lets go of the database, runs `meanwhile`, which may start another process on it, and starts again.
+    pub(crate) async fn suspend(&mut self, meanwhile: impl AsyncFnOnce(&Self)) {
+        self.restart(async |realm| {
+            realm.database.close().await;
+            // The folder's lock goes with the last handle.
+            let empty = tempfile::tempdir().unwrap();
+            realm.database = Database::open_sqlite(empty.path(), None).unwrap();
+            meanwhile(realm).await;
+            realm.database = realm.test.open(Product::Identity, None).await;
+            // A database that was opened is bound to its deployment by the registrar.
+            realm.registrar().ensure_deployment("").await.unwrap();
+        })
+        .await;
+    }
+
+    /// Ends the server, runs `meanwhile`, and starts it again at the same address with what `meanwhile` made of its settings.
+    pub(crate) async fn restart(&mut self, meanwhile: impl AsyncFnOnce(&mut Self)) {
+        let addresses = self.running.as_ref().unwrap().addresses();
+        self.running.take().unwrap().shutdown().await;
+        meanwhile(self).await;
+        let sockets = Sockets::bind(&addresses.public.to_string(), "127.0.0.1:0", "127.0.0.1:0").await.unwrap();
+        let clock: SharedClock = Arc::new(self.clock.clone());
+        let deps = Deps { database: Arc::clone(&self.database), clock, random: Arc::new(SystemRandom), sockets };
+        self.running = Some(Server::start(self.config.clone(), deps).await.unwrap());
+        // The connections of before are gone.
+        self.client = self.tls.client();
+    }
+
+    pub(crate) fn registrar(&self) -> Registrar {
+        Registrar::new(Arc::clone(&self.database), Arc::new(self.clock.clone()), Arc::new(SystemRandom))
+    }
+
+    /// Declares one object of a tenant.
+    pub(crate) async fn declare(&self, tenant: usize, kind: &'static str, name: &str, spec: Value) {
+        let entries = [(kind, name.to_owned(), spec)];
+        self.registrar().declare(self.tenants[tenant], Product::Identity, entries).await.unwrap();
+    }
+
+    /// What is declared of an object.
+    pub(crate) async fn declared(&self, tenant: usize, name: &str) -> Value {
+        let sql = Sql::new("SELECT spec FROM {s}desired WHERE tenant = $1 AND name = $2 AND product = 'identity'");
+        let mut tx = self.database.control().await.unwrap();
+        let row = tx.fetch_one(sql.bind(self.tenants[tenant]).bind(name)).await.unwrap().unwrap();
+        serde_json::from_str(&row.get::<String>("spec").unwrap()).unwrap()
+    }
+
+    /// Declares an object with some members changed, and waits until it is so.
+    pub(crate) async fn change(&self, tenant: usize, kind: &'static str, name: &str, members: Value) {
+        let mut spec = self.declared(tenant, name).await;
+        spec.as_object_mut().unwrap().extend(members.as_object().unwrap().clone());
+        let hash = keyrealm_registry::spec_hash(&spec, keyrealm_crypto::sha256_hex);
+        self.declare(tenant, kind, name, spec).await;
+        self.observed(tenant, name, |seen| seen["spec_hash"] == hash.as_str() && seen["status"] == "ready").await;
+    }
+
+    /// Waits until what is observed of an object is as it should be.
+    pub(crate) async fn observed(&self, tenant: usize, name: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+        let columns = ["spec_hash", "status", "reason", "message", "object_id"];
+        let began = std::time::Instant::now();
+        loop {
+            let sql = Sql::new(
+                "SELECT spec_hash, status, reason, message, object_id FROM {s}observed WHERE tenant = $1 AND name = $2",
+            );
+            let mut tx = self.database.control().await.unwrap();
+            let row = tx.fetch_one(sql.bind(self.tenants[tenant]).bind(name)).await.unwrap();
+            drop(tx);
+            let seen: Value = row.map_or(Value::Null, |row| {
+                let text = |name: &&'static str| ((*name).to_owned(), row.get::<Option<String>>(name).unwrap().into());
+                Value::Object(columns.iter().map(text).collect())
+            });
+            if wanted(&seen) {
+                return seen;
+            }
+            assert!(began.elapsed() < std::time::Duration::from_secs(30), "{name}: {seen}");
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
     }
 
     pub(crate) fn url(&self, path: &str) -> Url {
@@ -181,6 +292,19 @@ impl Browser<'_> {
         let at = location(begin, &answer);
         let page = self.get(&at).await;
         (at, page)
+    }
+
+    /// The session's cookie of a tenant.
+    pub(crate) fn session(&self, tenant: usize) -> (String, String) {
+        let name = format!("__Host-keyrealm-session-{}", self.realm.tenants[tenant].to_string().replace('-', ""));
+        let value = self.cookies.get(&name).cloned().unwrap_or_default();
+        (name, value)
+    }
+
+    /// What `prompt=none` says: the error, or nothing when a code came.
+    pub(crate) async fn silent(&mut self, client: &str) -> Option<String> {
+        let url = self.realm.authorize(client, &[("prompt", "none")]);
+        query(&location(&url, &self.get(&url).await), "error")
     }
 
     /// Logs in (and agrees where asked) until the browser is sent to the client.

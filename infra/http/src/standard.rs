@@ -50,6 +50,7 @@ async fn outermost(State(standard): State<Standard>, request: Request, next: Nex
     let mut request = request.map(Lingering::wrap);
     request.extensions_mut().insert(id);
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let loopback = is_loopback(&request);
     let span = tracing::info_span!("request", request_id = %id, %method, path);
     let began = Instant::now();
     let work = AssertUnwindSafe(next.run(request)).catch_unwind();
@@ -75,14 +76,24 @@ async fn outermost(State(standard): State<Standard>, request: Request, next: Nex
         }
         response = whole;
     }
-    finish(response.headers_mut(), id);
+    finish(response.headers_mut(), id, loopback);
     let status_code = response.status().as_u16();
     let micros = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
     span.in_scope(|| tracing::debug!(status_code, micros, "answered"));
     response
 }
 
-fn finish(headers: &mut http::HeaderMap, id: RequestId) {
+/// Whether the caller names this machine. A browser holds what it is told for every port: with HSTS on `localhost` it
+/// would not speak http to anything else there, such as the application under development that logs in here.
+fn is_loopback(request: &Request) -> bool {
+    let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
+    let authority = request.uri().authority().map(http::uri::Authority::as_str).or(host).unwrap_or_default();
+    // Without the port; an IPv6 literal has colons of its own. For literals browsers do not keep it anyway.
+    let name = authority.rsplit_once(':').map_or(authority, |(name, _)| name);
+    name == "localhost" || name.ends_with(".localhost") || name == "127.0.0.1" || name == "[::1]"
+}
+
+fn finish(headers: &mut http::HeaderMap, id: RequestId, loopback: bool) {
     // Once for all that follow: the map grows in steps.
     headers.reserve(8);
     if let Ok(id) = HeaderValue::from_str(&id.to_string()) {
@@ -92,10 +103,13 @@ fn finish(headers: &mut http::HeaderMap, id: RequestId) {
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (header::X_FRAME_OPTIONS, "DENY"),
         (header::REFERRER_POLICY, "no-referrer"),
-        (header::STRICT_TRANSPORT_SECURITY, "max-age=31536000; includeSubDomains"),
         (header::CACHE_CONTROL, "no-store"),
         (header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'"),
     ] {
         headers.entry(name).or_insert(HeaderValue::from_static(value));
+    }
+    if !loopback {
+        let value = HeaderValue::from_static("max-age=31536000; includeSubDomains");
+        headers.entry(header::STRICT_TRANSPORT_SECURITY).or_insert(value);
     }
 }

@@ -107,9 +107,15 @@ async fn safe_headers_stand_on_every_answer_and_our_request_id_on_top() {
         ] {
             assert_eq!(answer.header(&name), value, "{path}");
         }
-        assert!(answer.header(&header::STRICT_TRANSPORT_SECURITY).contains("max-age"));
+        let held = answer.header(&header::STRICT_TRANSPORT_SECURITY);
+        assert_eq!(held, "", "whatever else listens on localhost stays reachable without TLS");
         assert_eq!(answer.header(&id).len(), 36, "the caller's id is not taken over");
     }
+    let name = format!("service.keyrealm.local:{}", up.port);
+    let addresses = HashMap::from([(name.clone(), ([127, 0, 0, 1], up.port).into())]);
+    let client = up.client(ClientOptions { addresses, ..ClientOptions::default() });
+    let answer = client.get(&format!("https://{name}/ok").parse().unwrap()).await.unwrap();
+    assert!(answer.header(&header::STRICT_TRANSPORT_SECURITY).contains("max-age"));
 }
 
 /// Who connects and says nothing is let go, and does not keep others out.
