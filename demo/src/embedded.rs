@@ -123,6 +123,8 @@ impl Embedded {
 
     /// Stops both; temporary files go.
     pub(crate) async fn stop(self) {
+        // Their kept connections would be waited for.
+        drop(self.endpoints);
         self.kms.shutdown().await;
         self.identity.shutdown().await;
         self.database.close().await;

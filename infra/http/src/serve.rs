@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
+use http::header::{self, HeaderValue};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use rustls::ServerConfig;
@@ -65,11 +66,14 @@ pub struct Peer {
 pub struct Serving {
     ends: Ends,
     tasks: TaskTracker,
+    listeners: usize,
 }
 
 /// How the listeners are told to end.
 #[derive(Clone, Default)]
 struct Ends {
+    /// Answer, and say with the answer that the connection ends.
+    leave: CancellationToken,
     /// Take nothing new, finish what is under way.
     stop: CancellationToken,
     /// Leave at once.
@@ -81,21 +85,31 @@ const MAX_HEADERS: u32 = 32 * 1024;
 /// What HTTP/1 may hold of a head, in bytes: a head and what was sent behind it.
 const MAX_BUFFER: usize = 64 * 1024;
 const MAX_STREAMS: u32 = 128;
+/// How long callers are given to hear that their connections end. Who calls without a pause hears it with the next answer.
+const FAREWELL: Duration = Duration::from_millis(500);
 
 impl Serving {
     /// Starts to serve.
     #[must_use]
     pub fn start(listeners: Vec<Listener>, limits: Limits) -> Self {
-        let (ends, tasks) = (Ends::default(), TaskTracker::new());
+        let (ends, tasks, listening) = (Ends::default(), TaskTracker::new(), listeners.len());
         for listener in listeners {
             tasks.spawn(accept(listener, limits, ends.clone(), tasks.clone()));
         }
-        Self { ends, tasks }
+        Self { ends, tasks, listeners: listening }
     }
 
-    /// Takes no more connections, lets the requests under way end, and cuts what is left after `grace`. The answer is
-    /// whether all ended by themselves.
+    /// Lets every connection end with its next answer, which says so (`Connection: close`, RFC 9112, section 9.6; GOAWAY on
+    /// HTTP/2): a caller does not send into a connection that is being closed. Then takes no more connections, lets the
+    /// requests under way end, and cuts what is left after `grace`. The answer is whether all ended by themselves.
     pub async fn stop(self, grace: Duration) -> bool {
+        self.ends.leave.cancel();
+        let gone = async {
+            while self.tasks.len() > self.listeners {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        let _ = tokio::time::timeout(FAREWELL, gone).await;
         self.ends.stop.cancel();
         self.tasks.close();
         let in_time = tokio::time::timeout(grace, self.tasks.wait()).await.is_ok();
@@ -128,7 +142,7 @@ async fn accept(listener: Listener, limits: Limits, ends: Ends, tasks: TaskTrack
             let _permit = permit;
             let cut = ends.cut.clone();
             let ended = tokio::select! {
-                ended = connection(acceptor, socket, address, router, limits, ends.stop) => ended,
+                ended = connection(acceptor, socket, address, router, limits, ends) => ended,
                 () = cut.cancelled() => Err("it was cut off".to_owned()),
             };
             if let Err(reason) = ended {
@@ -144,8 +158,9 @@ async fn connection(
     address: SocketAddr,
     router: Router,
     limits: Limits,
-    stop: CancellationToken,
+    ends: Ends,
 ) -> Result<(), String> {
+    let Ends { leave, stop, .. } = ends;
     let _ = socket.set_nodelay(true);
     let handshake = tokio::select! {
         () = stop.cancelled() => return Ok(()),
@@ -159,13 +174,19 @@ async fn connection(
     // What was agreed on in the handshake: to find out by the first bytes would mean to wait for them without a limit.
     let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
     let pace = Pace::start(&limits, !http2);
-    let paced = pace.clone();
+    let (paced, leaving) = (pace.clone(), leave.clone());
     let service = hyper::service::service_fn(move |request: http::Request<hyper::body::Incoming>| {
         let under_way = paced.begin();
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(peer.clone());
-        let answer = router.clone().call(request);
-        async move { Ok::<_, Infallible>(answer.await?.map(|body| under_way.with(body))) }
+        let (answer, leaving) = (router.clone().call(request), leaving.clone());
+        async move {
+            let mut answer = answer.await?.map(|body| under_way.with(body));
+            if !http2 && leaving.is_cancelled() {
+                answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+            }
+            Ok::<_, Infallible>(answer)
+        }
     });
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder = if http2 { builder.http2_only() } else { builder.http1_only() };
@@ -182,6 +203,7 @@ async fn connection(
     tokio::select! {
         done = connection.as_mut() => return done.map_err(|error| error.to_string()),
         () = stop.cancelled() => connection.as_mut().graceful_shutdown(),
+        () = leave.cancelled(), if http2 => connection.as_mut().graceful_shutdown(),
         silence = pace.broken() => match silence {
             Silence::Head => return Err("no request came".to_owned()),
             Silence::Idle => connection.as_mut().graceful_shutdown(),

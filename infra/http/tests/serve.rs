@@ -210,6 +210,34 @@ async fn an_orderly_end_lets_requests_finish_and_a_short_one_cuts_them() {
     }
 }
 
+/// As at a rolling restart: whoever calls without a pause is told and never left without an answer.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_end_loses_no_request_of_busy_connections() {
+    let server = up(Limits::default()).await;
+    let callers: Vec<_> = (0..8)
+        .map(|_| {
+            let (client, url) = (server.tls.client(), server.url("/ok"));
+            tokio::spawn(async move {
+                let mut answered = 0;
+                loop {
+                    match client.get(&url).await {
+                        Ok(answer) if answer.status == 200 => answered += 1,
+                        Ok(answer) => return (answered, format!("status {}", answer.status)),
+                        Err(error) => return (answered, error.to_string()),
+                    }
+                }
+            })
+        })
+        .collect();
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert!(server.serving.stop(Duration::from_secs(5)).await);
+    for caller in callers {
+        let (answered, last) = caller.await.unwrap();
+        // Nobody takes new connections any more; the old ones ended between two requests.
+        assert!(answered > 3 && last.contains("(Connect)"), "{answered}: {last}");
+    }
+}
+
 #[tokio::test]
 async fn the_client_keeps_its_bounds() {
     let up = up(Limits::default()).await;
