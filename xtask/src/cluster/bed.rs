@@ -6,6 +6,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
+use keyrealm_base::{Clock, SystemClock};
 use rustix::process::geteuid;
 
 use super::cgroup::Cgroups;
@@ -138,7 +139,7 @@ impl Bed {
             network::check_ports()?;
             cgroups.make()?;
         }
-        pki::write(&layout)?;
+        pki::write(&layout, &SystemClock)?;
         let processes = Processes::new(&self.folder);
         let mut started = vec![
             processes.start(&control_plane::etcd(&layout, programs))?,
@@ -279,6 +280,9 @@ impl Bed {
         let missing = needed.find(|name| !found.iter().any(|process| process.daemon == **name));
         if let Some(missing) = missing {
             return Some(format!("{missing} does not run"));
+        }
+        if let Err(error) = pki::check_time(layout, SystemClock.now()) {
+            return Some(error.to_string());
         }
         let kubectl = kubectl(layout.version).ok()?;
         ask(&kubectl, layout, &["get", "--raw", "/readyz"]).err()
