@@ -57,13 +57,13 @@ impl Directory {
 
     /// Every tenant of the registry, served or not.
     pub(crate) async fn all_tenants(&self) -> Result<HashSet<TenantId>, StoreError> {
-        let all = tenants::list(&mut self.database.control().await?).await?;
+        let all = tenants::list(&mut self.database.control_read().await?).await?;
         Ok(all.into_iter().map(|tenant| tenant.id).collect())
     }
 
     /// Reads which tenants there are and which are enabled.
     pub(crate) async fn read_tenants(&self) -> Result<Known, StoreError> {
-        let all = tenants::list(&mut self.database.control().await?).await?;
+        let all = tenants::list(&mut self.database.control_read().await?).await?;
         let ids = all.iter().map(|tenant| tenant.id).collect();
         let fresh: HashMap<_, _> =
             all.into_iter().filter(|tenant| tenant.enabled).map(|tenant| (tenant.id, tenant.display_name)).collect();

@@ -9,7 +9,7 @@ use clap::{Args, Parser, Subcommand};
 use identity::seed::{self, DemoCredentials};
 use identity::{Config, Deps, Server};
 use keyrealm_base::{Clock, SharedClock, SharedRandom, SystemClock};
-use keyrealm_config::{LogFormat, Sources, load};
+use keyrealm_config::{LogFormat, Setting, Sources, environment, load};
 use keyrealm_crypto::SystemRandom;
 use keyrealm_http::{Sockets, probe};
 use keyrealm_registry::Registrar;
@@ -25,6 +25,9 @@ struct Cli {
     /// A configuration file; may be given more than once, the later over the earlier.
     #[arg(long, global = true)]
     config: Vec<PathBuf>,
+    /// A setting, over files and environment; may be given more than once.
+    #[arg(long, global = true, value_name = "KEY=VALUE")]
+    set: Vec<Setting>,
     #[command(subcommand)]
     command: Command,
 }
@@ -83,8 +86,8 @@ fn answer(text: &str) {
 
 async fn run(cli: Cli) -> Result<()> {
     let config = || -> Result<Config> {
-        let environment = std::env::vars().collect();
-        Ok(load(&Sources { product: "identity", files: &cli.config, environment, flags: Vec::new() })?)
+        let environment = environment("identity")?;
+        Ok(load(&Sources { product: "identity", files: &cli.config, environment, flags: cli.set.clone() })?)
     };
     let checked = || -> Result<Config> {
         let config = config()?;

@@ -153,7 +153,7 @@ impl DemoCredentials {
 pub async fn is_declared(database: &Database, registrar: &Registrar) -> Result<bool, RegistryError> {
     let mut entries = 0;
     for tenant in registrar.ensure_demo().await? {
-        entries += desired::count(&mut database.control().await?, tenant.id, Product::Identity).await?;
+        entries += desired::count(&mut database.control_read().await?, tenant.id, Product::Identity).await?;
     }
     Ok(entries > 0)
 }

@@ -6,9 +6,8 @@ use std::time::Duration;
 
 use keyrealm_base::TenantId;
 use keyrealm_registry::{DesiredEntry, DesiredStatus, ManagedBy, Observed, desired, observed};
-use keyrealm_store::{Notice, Notices, Product, Sql, StoreError};
+use keyrealm_store::{Notice, Notices, Product, Pulse, Sql, StoreError};
 use serde::Deserialize;
-use tokio::sync::broadcast::error::RecvError;
 use tokio::time::Instant;
 
 use crate::domain::key::Key;
@@ -76,11 +75,9 @@ impl Reconciler {
     }
 
     /// Reconciles for ever.
-    pub(crate) async fn run(mut self, mut notices: Notices) {
-        loop {
-            if !wait(&mut notices, Instant::now() + POLL).await {
-                return;
-            }
+    pub(crate) async fn run(mut self, notices: Notices) {
+        let mut pulse = Pulse::new(notices, POLL);
+        while pulse.wait(|notice| notice == Notice::Desired(Product::Kms)).await {
             if let Err(error) = self.once().await {
                 tracing::warn!(%error, "cannot reconcile");
             }
@@ -91,7 +88,7 @@ impl Reconciler {
     pub(crate) async fn once(&mut self) -> Result<(), KmsError> {
         let gone = self.service.read_tenants().await?;
         self.snapshots.forget(&gone);
-        let entries = desired::pending(&mut self.service.database.control().await?, Product::Kms).await?;
+        let entries = desired::pending(&mut self.service.database.control_read().await?, Product::Kms).await?;
         let pending: Vec<Place> = entries.iter().map(place).collect();
         self.attempts.retain(|place, _| pending.contains(place));
         for entry in entries {
@@ -160,19 +157,6 @@ fn place(entry: &DesiredEntry) -> Place {
     (entry.tenant, entry.kind.clone(), entry.name.clone())
 }
 
-/// Waits for a notice of what is declared, or until `due`, however many others come; false when there will be none.
-async fn wait(notices: &mut Notices, due: Instant) -> bool {
-    loop {
-        match tokio::time::timeout_at(due, notices.recv()).await {
-            Ok(Ok(Notice::Desired(Product::Kms)) | Err(RecvError::Lagged(_))) | Err(_) => return true,
-            // The timer alone would not be asked while there is always a notice.
-            Ok(Ok(_)) if Instant::now() >= due => return true,
-            Ok(Ok(_)) => {}
-            Ok(Err(RecvError::Closed)) => return false,
-        }
-    }
-}
-
 async fn reconcile(service: &KeyService, entry: &DesiredEntry) -> Outcome {
     let done = if entry.deleted_at.is_some() { orphan(service, entry).await } else { make(service, entry).await };
     done.unwrap_or_else(|error| error)
@@ -239,7 +223,7 @@ async fn was_declared(service: &KeyService, entry: &DesiredEntry, key: &Key) -> 
          AND status = 'orphaned'",
     );
     let sql = sql.bind(entry.tenant).bind(&entry.product).bind(&entry.kind).bind(&entry.name);
-    let row = service.database.control().await?.fetch_one(sql).await?;
+    let row = service.database.control_read().await?.fetch_one(sql).await?;
     let object = row.map(|row| row.get::<Option<String>>("object_id")).transpose()?.flatten();
     Ok(object == Some(key.id.to_string()))
 }
@@ -247,26 +231,5 @@ async fn was_declared(service: &KeyService, entry: &DesiredEntry, key: &Key) -> 
 impl From<StoreError> for Outcome {
     fn from(error: StoreError) -> Self {
         KmsError::from(error).into()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Notices of other things, one after the other, do not keep it from looking.
-    #[tokio::test]
-    async fn unrelated_notices_do_not_put_off_the_poll() {
-        let (sender, mut notices) = tokio::sync::broadcast::channel(1024);
-        let noise = tokio::spawn(async move {
-            loop {
-                let _ = sender.send(Notice::Revocations);
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-        });
-        let due = Instant::now() + Duration::from_millis(200);
-        let waited = tokio::time::timeout(Duration::from_secs(5), wait(&mut notices, due)).await;
-        assert_eq!(waited, Ok(true));
-        noise.abort();
     }
 }

@@ -9,9 +9,7 @@ use std::time::Duration;
 
 use keyrealm_base::{SharedClock, SharedRandom, TenantId};
 use keyrealm_registry::{DesiredEntry, DesiredStatus, Observed, desired, observed};
-use keyrealm_store::{Database, Notice, Notices, Product, Space, StoreError};
-use tokio::sync::broadcast::error::RecvError;
-use tokio::time::Instant;
+use keyrealm_store::{Database, Notice, Notices, Product, Pulse, Space, StoreError};
 
 use self::make::Failure;
 use self::retry::Retries;
@@ -49,19 +47,12 @@ impl Reconciler {
     }
 
     /// Reconciles for ever.
-    pub(crate) async fn run(mut self, mut notices: Notices) {
-        let mut next = Instant::now() + POLL;
-        loop {
-            match tokio::time::timeout_at(next, notices.recv()).await {
-                Ok(Ok(Notice::Desired(Product::Identity)) | Err(RecvError::Lagged(_))) | Err(_) => {}
-                // The poll comes when it is due, however much is told of other things.
-                Ok(Ok(_)) => continue,
-                Ok(Err(RecvError::Closed)) => return,
-            }
+    pub(crate) async fn run(mut self, notices: Notices) {
+        let mut pulse = Pulse::new(notices, POLL);
+        while pulse.wait(|notice| notice == Notice::Desired(Product::Identity)).await {
             if let Err(error) = self.once().await {
                 tracing::warn!(%error, "cannot reconcile");
             }
-            next = Instant::now() + POLL;
         }
     }
 
@@ -77,7 +68,7 @@ impl Reconciler {
         for tenant in &known.enabled {
             self.migrate(*tenant).await;
         }
-        let entries = desired::pending(&mut self.database.control().await?, Product::Identity).await?;
+        let entries = desired::pending(&mut self.database.control_read().await?, Product::Identity).await?;
         let keys: HashSet<_> = entries.iter().map(key).collect();
         self.entries.retain(|kept| keys.contains(kept));
         for entry in entries.iter().filter(|entry| known.enabled.contains(&entry.tenant)) {
