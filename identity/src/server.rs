@@ -50,7 +50,7 @@ pub enum StartError {
     #[error(transparent)]
     Tls(#[from] TlsError),
     /// The unseal key's file.
-    #[error("barrier.unseal_key_file: {0}")]
+    #[error("barrier.unseal_key_file cannot be used")]
     UnsealKey(#[from] UnsealKeyError),
     /// The barrier.
     #[error(transparent)]
@@ -68,7 +68,7 @@ pub enum StartError {
     #[error(transparent)]
     Passwords(#[from] PasswordPoolError),
     /// A socket.
-    #[error("cannot read a socket's address: {0}")]
+    #[error("cannot read a socket's address")]
     Socket(#[from] std::io::Error),
 }
 

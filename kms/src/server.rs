@@ -52,7 +52,7 @@ pub enum StartError {
     #[error(transparent)]
     Tls(#[from] TlsError),
     /// The unseal key's file.
-    #[error("barrier.unseal_key_file: {0}")]
+    #[error("barrier.unseal_key_file cannot be used")]
     UnsealKey(#[from] UnsealKeyError),
     /// The barrier.
     #[error(transparent)]
@@ -64,7 +64,7 @@ pub enum StartError {
     #[error(transparent)]
     Store(#[from] StoreError),
     /// A socket.
-    #[error("cannot read a socket's address: {0}")]
+    #[error("cannot read a socket's address")]
     Socket(#[from] std::io::Error),
     /// The declared keys.
     #[error("cannot make the declared keys: {0}")]

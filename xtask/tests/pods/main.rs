@@ -28,12 +28,15 @@ fn nothing_of_the_bed_leaves_the_machine() {
     let routes = output("ip", &["route", "show", "root", "198.18.0.0/15"]);
     assert!(routes.lines().any(|route| route.trim() == "blackhole 198.18.0.0/15"), "{routes}");
     assert!(routes.lines().all(|route| route.starts_with("blackhole") || route.contains("dev kr0")), "{routes}");
-    // The first rule of FORWARD is ours; what is not within the range is dropped.
-    let forward = output("iptables", &["--list-rules", "FORWARD"]);
-    assert_eq!(forward.lines().nth(1), Some("-A FORWARD -j KEYREALM-BED"), "{forward}");
-    let own = output("iptables", &["--list-rules", "KEYREALM-BED"]);
-    let drops = own.lines().filter(|rule| rule.ends_with("-j DROP")).count();
-    assert_eq!(drops, 2, "{own}");
+    // Before kube-proxy and Docker are asked: what crosses the border of the range is dropped, forwarded or our own.
+    for parent in ["FORWARD", "POSTROUTING"] {
+        let rules = output("iptables", &["--table", "mangle", "--list-rules", parent]);
+        assert_eq!(rules.lines().nth(1), Some(format!("-A {parent} -j KEYREALM-BED").as_str()), "{rules}");
+    }
+    let own = output("iptables", &["--table", "mangle", "--list-rules", "KEYREALM-BED"]);
+    for border in ["-s 198.18.0.0/15 ! -d 198.18.0.0/15", "! -s 198.18.0.0/15 -d 198.18.0.0/15"] {
+        assert!(own.lines().any(|rule| rule.contains(border) && rule.ends_with("-j DROP")), "{own}");
+    }
     // No source address is exchanged for one that could leave: only kube-proxy's own mark does that, within the node.
     let nat = output("iptables", &["--table", "nat", "--list-rules"]);
     let masquerades = |rule: &&str| rule.contains("MASQUERADE");

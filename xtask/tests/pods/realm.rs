@@ -95,7 +95,7 @@ impl Realm {
         let mut objects =
             vec![namespace(name), texts("Secret", name, "demo", &[("credentials.json", credentials.to_owned())])];
         for product in PRODUCTS {
-            let unseal = STANDARD.encode(UnsealKey::generate(&SystemRandom).expose());
+            let unseal = String::from_utf8(UnsealKey::generate(&SystemRandom).expose().to_vec()).unwrap();
             let database = std::fs::read_to_string(self.database.settings(of(product)).postgres.unwrap().ca).unwrap();
             let password = std::fs::read_to_string(self.database.password_file()).unwrap();
             objects.push(texts("ConfigMap", name, product, &[("config.yml", self.config(product).to_string())]));
