@@ -6,10 +6,8 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-use super::layout::Version;
 use super::programs;
 use crate::command::{quietly, say};
-use crate::need;
 
 /// Marks what tests make.
 const TEST_LABEL: &str = "keyrealm.dev/test-run";
@@ -53,13 +51,7 @@ impl Given {
     }
 
     pub(crate) fn kubectl(&self) -> Result<Command> {
-        let program = match need::find("kubectl") {
-            Some(program) => program,
-            None => programs::kubectl(Version::V1_34)?,
-        };
-        let mut command = Command::new(program);
-        command.arg("--kubeconfig").arg(&self.kubeconfig);
-        Ok(command)
+        programs::kubectl_for(&self.kubeconfig)
     }
 
     pub(crate) fn load_image(&self, archive: &Path) -> Result<()> {

@@ -5,7 +5,6 @@ use std::process::Command;
 
 use anyhow::Result;
 
-use super::layout::Version;
 use super::programs;
 use crate::command::{quietly, run, say};
 use crate::need;
@@ -53,12 +52,6 @@ impl KindCluster {
     }
 
     pub(crate) fn kubectl(&self) -> Result<Command> {
-        let program = match need::find("kubectl") {
-            Some(program) => program,
-            None => programs::kubectl(Version::V1_34)?,
-        };
-        let mut command = Command::new(program);
-        command.arg("--kubeconfig").arg(&self.kubeconfig);
-        Ok(command)
+        programs::kubectl_for(&self.kubeconfig)
     }
 }

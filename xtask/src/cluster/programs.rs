@@ -1,10 +1,12 @@
 //! The programs of a cluster, built or installed.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::Result;
 
 use super::layout::{Kind, Version};
+use crate::need;
 use crate::tools::{COREDNS, ETCD, KUBERNETES_1_34, KUBERNETES_1_37};
 
 /// Where the programs of a cluster are.
@@ -59,4 +61,18 @@ fn kubernetes(version: Version) -> Result<PathBuf> {
 /// When it cannot be built.
 pub(crate) fn kubectl(version: Version) -> Result<PathBuf> {
     Ok(kubernetes(version)?.join("kubectl"))
+}
+
+/// The client on PATH, or else ours, for somebody's cluster.
+///
+/// # Errors
+/// When there is none and none can be built.
+pub(crate) fn kubectl_for(kubeconfig: &Path) -> Result<Command> {
+    let program = match need::find("kubectl") {
+        Some(program) => program,
+        None => kubectl(Version::V1_34)?,
+    };
+    let mut command = Command::new(program);
+    command.arg("--kubeconfig").arg(kubeconfig);
+    Ok(command)
 }
