@@ -21,6 +21,9 @@ pub(crate) fn cargo(args: &[&str]) -> Command {
     command
 }
 
+/// This program, also when a build has replaced its file meanwhile.
+pub(crate) const OWN_PROGRAM: &str = "/proc/self/exe";
+
 /// A line of progress.
 #[allow(clippy::print_stderr, reason = "a task talks to the person who runs it")]
 pub(crate) fn say(text: &str) {

@@ -8,7 +8,7 @@ use clap::Args;
 use keyrealm_testkit::{PostgresServer, SERVER_VARIABLE};
 
 use crate::cluster::{Bed, HELD};
-use crate::command::{cargo, run as stage, say};
+use crate::command::{OWN_PROGRAM, cargo, run as stage, say};
 use crate::{need, openapi, readme};
 
 /// What to leave out.
@@ -68,7 +68,7 @@ fn pods(options: &Options) -> Result<()> {
     let _held = Bed::hold("cargo xtask test").context("the pod tests need the bed for themselves")?;
     let install: &[&str] = if options.no_install { &["--no-install"] } else { &[] };
     stage("the bed starts", own(&["cluster", "--bed", "up"]).args(install))?;
-    let tested = on_the_bed();
+    let tested = on_the_bed(install);
     // Whatever came of it, nothing stays.
     let stopped = stage("the bed stops", &mut own(&["cluster", "--bed", "down"]));
     tested.and(stopped)?;
@@ -76,8 +76,8 @@ fn pods(options: &Options) -> Result<()> {
     Ok(())
 }
 
-fn on_the_bed() -> Result<()> {
-    stage("images", &mut own(&["images", "--load"]))?;
+fn on_the_bed(install: &[&str]) -> Result<()> {
+    stage("images", own(&["images", "--load"]).args(install))?;
     stage("tests on clusters", &mut cargo(&["test", "-p", "xtask", "--features", "clusters", "--test", "clusters"]))?;
     let pods = ["test", "-p", "xtask", "--features", "clusters", "--test", "pods", "--", "--test-threads=1"];
     stage("tests in pods", cargo(&pods).env(HELD, "1"))
@@ -85,7 +85,7 @@ fn on_the_bed() -> Result<()> {
 
 /// Another task of this program, which may use the bed that this one holds.
 fn own(arguments: &[&str]) -> Command {
-    let mut command = Command::new(std::env::current_exe().unwrap_or_else(|_| "xtask".into()));
+    let mut command = Command::new(OWN_PROGRAM);
     command.args(arguments).env(HELD, "1");
     command
 }

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::layout::{Layout, NODE_NAME};
 use super::process::Daemon;
-use crate::command::{quietly, say};
+use crate::command::{OWN_PROGRAM, quietly, say};
 
 /// How many there are.
 const COUNT: usize = 20;
@@ -65,9 +65,8 @@ pub(crate) fn objects(layout: &Layout) -> Vec<Value> {
 /// # Errors
 /// When it cannot be copied.
 pub(crate) fn keeper(layout: &Layout, kubectl: &Path) -> Result<Daemon> {
-    let own = std::env::current_exe().context("this program does not know where it lies")?;
     let program = layout.path("keeper");
-    fs::copy(&own, &program).with_context(|| format!("cannot copy {}", own.display()))?;
+    fs::copy(OWN_PROGRAM, &program).with_context(|| format!("cannot copy this program to {}", program.display()))?;
     let arguments = ["cluster", "keep-volumes"].map(str::to_owned).into_iter();
     let paths = [kubectl.to_owned(), layout.path("pki/volumes.kubeconfig"), layout.path("volumes")];
     let arguments = arguments.chain(paths.iter().map(|path| path.display().to_string())).collect();
