@@ -158,9 +158,11 @@ impl Bed {
             started.push(processes.start(&scheduler)?);
             self.start_node(&layout, programs, &processes, &mut started)?;
         }
-        if self.kind == Kind::Bed {
-            wait_until("PostgreSQL", START, &mut started, || database::ready(&processes.log("postgres")))?;
+        if self.kind == Kind::ControlPlane {
+            // The controllers take some seconds more; what waits for them, such as the end of a namespace, waits by itself.
+            return started.iter_mut().try_for_each(Started::check);
         }
+        wait_until("PostgreSQL", START, &mut started, || database::ready(&processes.log("postgres")))?;
         // What every pod needs, and the first thing that controllers make.
         wait_until("the controllers", START, &mut started, || {
             ask(&["get", "serviceaccount", "default", "--namespace", "default"]).map(drop)
@@ -235,7 +237,7 @@ impl Bed {
         if self.kind == Kind::Bed {
             unmount_below(&self.folder);
             network::remove(forwarded);
-            remove_results();
+            remove_shared();
         }
         let _ = fs::remove_dir_all(&self.folder);
     }
@@ -405,12 +407,16 @@ fn mount_points(mountinfo: &str, folder: &Path) -> Vec<PathBuf> {
     points
 }
 
-/// What the network plugins remember of pods, in a folder that they share with everybody.
-fn remove_results() {
+/// What the network plugins remember of pods, and empty folders, where everybody's lie and no setting says another place.
+fn remove_shared() {
     for entry in fs::read_dir("/var/lib/cni/results").into_iter().flatten().flatten() {
         if entry.file_name().to_string_lossy().starts_with("keyrealm-bed-") {
             let _ = fs::remove_file(entry.path());
         }
+    }
+    for folder in ["/var/lib/cni/results", "/var/lib/cni", "/run/containerd/s", "/run/containerd"] {
+        // Only what is empty goes.
+        let _ = fs::remove_dir(folder);
     }
 }
 

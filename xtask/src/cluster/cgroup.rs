@@ -47,7 +47,10 @@ impl Cgroups {
                 missing(&found, "cgroup v2")?;
                 return Ok(Self::Unified(at, found));
             }
-            if kind == "cgroup" {
+            if kind == "cgroup2" {
+                // Beside separate trees: the group lies in it too.
+                separate.push(at);
+            } else if kind == "cgroup" {
                 had.extend(options.split(',').filter(|option| NEEDED.contains(option)).map(str::to_owned));
                 separate.push(at);
             }
@@ -168,7 +171,7 @@ mod tests {
     #[test]
     fn the_tree_in_use_is_chosen() {
         let Cgroups::Separate(roots) = Cgroups::choose(HYBRID, |_| String::new()).unwrap() else { panic!("v1") };
-        assert_eq!(roots.len(), 5);
+        assert_eq!(roots.len(), 6);
         let all = "cpuset cpu io memory hugetlb pids rdma misc\n";
         let chosen = Cgroups::choose(UNIFIED, |_| all.to_owned()).unwrap();
         let Cgroups::Unified(root, controllers) = chosen else { panic!("v2") };

@@ -95,10 +95,13 @@ disabled_plugins = ["io.containerd.internal.v1.opt", "io.containerd.tracing.proc
     snapshotter = "overlayfs"
     [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
       runtime_type = "io.containerd.runc.v2"
+      [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc.options]
+        Root = "{runc}"
 "#,
         root = layout.text("containerd"),
         state = layout.text("containerd-state"),
         socket = layout.containerd().display(),
+        runc = layout.text("runc"),
         cni = layout.text("cni"),
     )
 }
