@@ -66,15 +66,14 @@ pub struct Peer {
 pub struct Serving {
     ends: Ends,
     tasks: TaskTracker,
-    listeners: usize,
 }
 
 /// How the listeners are told to end.
 #[derive(Clone, Default)]
 struct Ends {
-    /// Answer, and say with the answer that the connection ends.
+    /// Take no more connections; answer, and say with the answer that the connection ends.
     leave: CancellationToken,
-    /// Take nothing new, finish what is under way.
+    /// Take no more requests, finish what is under way.
     stop: CancellationToken,
     /// Leave at once.
     cut: CancellationToken,
@@ -92,26 +91,21 @@ impl Serving {
     /// Starts to serve.
     #[must_use]
     pub fn start(listeners: Vec<Listener>, limits: Limits) -> Self {
-        let (ends, tasks, listening) = (Ends::default(), TaskTracker::new(), listeners.len());
+        let (ends, tasks) = (Ends::default(), TaskTracker::new());
         for listener in listeners {
             tasks.spawn(accept(listener, limits, ends.clone(), tasks.clone()));
         }
-        Self { ends, tasks, listeners: listening }
+        Self { ends, tasks }
     }
 
-    /// Lets every connection end with its next answer, which says so (`Connection: close`, RFC 9112, section 9.6; GOAWAY on
-    /// HTTP/2): a caller does not send into a connection that is being closed. Then takes no more connections, lets the
+    /// Takes no more connections and lets every open one end with its next answer, which says so (`Connection: close`, RFC
+    /// 9112, section 9.6; GOAWAY on HTTP/2): a caller does not send into a connection that is being closed. Then lets the
     /// requests under way end, and cuts what is left after `grace`. The answer is whether all ended by themselves.
     pub async fn stop(self, grace: Duration) -> bool {
         self.ends.leave.cancel();
-        let gone = async {
-            while self.tasks.len() > self.listeners {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-        };
-        let _ = tokio::time::timeout(FAREWELL, gone).await;
-        self.ends.stop.cancel();
         self.tasks.close();
+        let _ = tokio::time::timeout(FAREWELL, self.tasks.wait()).await;
+        self.ends.stop.cancel();
         let in_time = tokio::time::timeout(grace, self.tasks.wait()).await.is_ok();
         self.ends.cut.cancel();
         self.tasks.wait().await;
@@ -124,11 +118,11 @@ async fn accept(listener: Listener, limits: Limits, ends: Ends, tasks: TaskTrack
     let connections = Arc::new(Semaphore::new(limits.connections));
     loop {
         let permit = tokio::select! {
-            () = ends.stop.cancelled() => return,
+            () = ends.leave.cancelled() => return,
             permit = Arc::clone(&connections).acquire_owned() => permit,
         };
         let accepted = tokio::select! {
-            () = ends.stop.cancelled() => return,
+            () = ends.leave.cancelled() => return,
             accepted = listener.socket.accept() => accepted,
         };
         let (Ok(permit), Ok((socket, address))) = (permit, accepted) else {

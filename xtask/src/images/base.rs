@@ -17,7 +17,6 @@ use crate::lock::FileLock;
 use crate::{need, space};
 
 const SUITE: &str = "bookworm";
-const MIRROR: &str = "http://deb.debian.org/debian";
 /// What the tree is made of beside Debian's smallest variant.
 const PACKAGES: &str = "ca-certificates,postgresql-15";
 /// Raised when the recipe changes in a way that the constants do not show.
@@ -98,8 +97,7 @@ pub(crate) fn choose(engine: &Engine, base: Base, given: Option<&str>, install: 
 }
 
 fn key() -> String {
-    let recipe =
-        format!("{SUITE} {MIRROR} {PACKAGES} {RECIPE} {:?} {:?}", runtime_base::PACKAGES, server_base::WITHOUT);
+    let recipe = format!("{SUITE} {PACKAGES} {RECIPE} {:?} {:?}", runtime_base::PACKAGES, server_base::WITHOUT);
     let mut key = sha256_hex(recipe.as_bytes());
     key.truncate(8);
     key
@@ -141,10 +139,10 @@ fn make(folder: &Path, install: bool) -> Result<()> {
     let mut debootstrap = Command::new("setpriv");
     debootstrap.args(["--pdeathsig", "KILL", "--", "unshare", "--mount", "--pid", "--fork", "--kill-child=KILL", "--"]);
     debootstrap.args(["debootstrap", "--variant=minbase", &format!("--include={PACKAGES}"), SUITE]);
-    debootstrap.arg(&tree).arg(MIRROR).stdout(fs::File::create(half.join("log"))?);
+    debootstrap.arg(&tree).stdout(fs::File::create(half.join("log"))?);
     run("debootstrap (once; a minute or two)", &mut debootstrap).with_context(|| {
         format!(
-            "no base image; the log is {}; what debootstrap needs is a mirror: {MIRROR}",
+            "no base image; the log is {}; what debootstrap needs is Debian's own mirror",
             half.join("log").display()
         )
     })?;
