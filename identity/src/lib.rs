@@ -22,4 +22,4 @@ mod tokens;
 
 pub use config::Config;
 pub use openapi::openapi;
-pub use server::{Deps, Running, Server, StartError, TaskError};
+pub use server::{Deps, Running, Server, StartError};

@@ -132,14 +132,17 @@ async fn serve(config: Config, demo: &Demo) -> Result<()> {
     let deps = Deps { database: Arc::clone(&database), clock, random, sockets };
     let mut running = Server::start(config, deps).await?;
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
-    let ended = tokio::select! {
-        _ = terminate.recv() => Ok(()),
-        _ = tokio::signal::ctrl_c() => Ok(()),
-        failed = running.failed() => Err(failed.into()),
+    let failed = tokio::select! {
+        _ = terminate.recv() => None,
+        _ = tokio::signal::ctrl_c() => None,
+        failed = running.failed() => Some(failed),
     };
     running.shutdown().await;
     database.close().await;
-    ended
+    match failed {
+        Some(failed) => bail!("{failed}; without it the server cannot go on"),
+        None => Ok(()),
+    }
 }
 
 async fn declare_demo(database: &Database, registrar: &Registrar, demo: &Demo, file: &Path) -> Result<()> {

@@ -8,11 +8,10 @@ use keyrealm_barrier::{Barrier, BarrierError, UnsealKey, UnsealKeyError};
 use keyrealm_base::{SharedClock, SharedRandom};
 use keyrealm_config::ConfigError;
 use keyrealm_crypto::password::{PasswordHash, PasswordPool, PasswordPoolError};
-use keyrealm_http::{Addresses, Api, Check, Health, Limits, Routers, Serving, Sockets, Standard};
+use keyrealm_http::{Addresses, Api, Check, Health, Limits, Routers, Serving, Sockets, Standard, Tasks};
 use keyrealm_registry::{Condition, Presence, Registrar, RegistryError, Vitals};
 use keyrealm_store::{Database, Product, Space, StoreError};
 use keyrealm_tls::{IdentityFiles, ReloadingIdentity, TlsError, TrustBundle, Watch, read_private};
-use tokio::task::{JoinError, JoinSet};
 
 use crate::app::App;
 use crate::config::Config;
@@ -82,19 +81,8 @@ pub struct Running {
     health: Health,
     serving: Serving,
     /// Each ends with its name, and none should end.
-    tasks: JoinSet<&'static str>,
+    tasks: Tasks,
     _watch: Watch,
-}
-
-/// A part of the server that works in the background has ended: without it the server must not go on.
-#[derive(Debug, thiserror::Error)]
-pub enum TaskError {
-    /// It returned.
-    #[error("the background task `{0}` has ended")]
-    Ended(&'static str),
-    /// It panicked.
-    #[error("a background task failed: {0}")]
-    Failed(#[from] JoinError),
 }
 
 impl Server {
@@ -121,15 +109,15 @@ impl Server {
             Barrier::unseal(own_database, product, meta.deployment_id, &unseal, own_clock, own_random).await?;
         let keys = SigningKeys::load(&database, &barrier, &clock, &random).await?;
 
-        let mut tasks = JoinSet::new();
+        let mut tasks = Tasks::default();
         let directory = Arc::new(Directory::new(Arc::clone(&database)));
-        supervise(&mut tasks, "epochs", {
+        tasks.spawn("epochs", {
             let (directory, notices) = (Arc::clone(&directory), database.notices());
             async move { directory.epochs.follow(Product::Identity, notices, || directory.forget()).await }
         });
         let revocations = Arc::new(RevocationList::new(REVOCATIONS_AGE));
         let follow = follow_revocations(Arc::clone(&database), Arc::clone(&revocations), Arc::clone(&clock)).await?;
-        supervise(&mut tasks, "revocations", follow);
+        tasks.spawn("revocations", follow);
         let list = Arc::clone(&revocations);
         let revoker = Arc::new(Revoker::new(Arc::clone(&database), Arc::clone(&clock), list, &config.tokens));
         let mut reconciler = Reconciler::new(
@@ -141,9 +129,9 @@ impl Server {
         );
         let notices = database.notices();
         reconciler.once().await?;
-        supervise(&mut tasks, "reconcile", reconciler.run(notices));
+        tasks.spawn("reconcile", reconciler.run(notices));
         let (own, own_clock) = (Arc::clone(&directory), Arc::clone(&clock));
-        supervise(&mut tasks, "purge", purge::run(Arc::clone(&database), own, own_clock, config.tokens.clone()));
+        tasks.spawn("purge", purge::run(Arc::clone(&database), own, own_clock, config.tokens.clone()));
 
         let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let app = Arc::new(App {
@@ -169,7 +157,7 @@ impl Server {
             let health = health.clone();
             move |condition| show(&health, condition)
         });
-        supervise(&mut tasks, "presence", watch_presence);
+        tasks.spawn("presence", watch_presence);
         let (api, _) = endpoints::router().split_for_parts();
         let api = api.with_state(app);
         let shell = Standard { clock: Arc::clone(&clock), randomness: Arc::clone(&random), timeout: REQUEST_TIMEOUT };
@@ -185,17 +173,10 @@ impl Server {
                 schema_version: storage::TENANT.last().map_or(0, |last| last.version),
             }
         };
-        supervise(&mut tasks, "heartbeat", Arc::clone(&presence).beat(vitals));
+        tasks.spawn("heartbeat", Arc::clone(&presence).beat(vitals));
         tracing::info!(issuer = config.server.public_url, public = %addresses.public, "identity serves");
         Ok(Running { addresses, presence, health, serving, tasks, _watch: watch })
     }
-}
-
-fn supervise(tasks: &mut JoinSet<&'static str>, name: &'static str, work: impl Future<Output = ()> + Send + 'static) {
-    tasks.spawn(async move {
-        work.await;
-        name
-    });
 }
 
 /// What cannot be made does not stop the others, but it shows.
@@ -217,16 +198,15 @@ impl Running {
     }
 
     /// Waits until a part that works in the background ends, which none should before the server is shut down.
-    pub async fn failed(&mut self) -> TaskError {
-        match self.tasks.join_next().await {
-            Some(Ok(name)) => TaskError::Ended(name),
-            Some(Err(error)) => TaskError::Failed(error),
-            None => std::future::pending().await,
-        }
+    pub async fn failed(&mut self) -> String {
+        let failed = self.tasks.failed().await;
+        tracing::error!(failed, "the server cannot go on");
+        self.health.set("tasks", Check::Failed(failed.clone()));
+        failed
     }
 
     /// Ends in order: not ready, no new connections, requests under way finish, the instance's row goes.
-    pub async fn shutdown(mut self) {
+    pub async fn shutdown(self) {
         self.health.set("stopping", Check::Failed("the server is stopping".to_owned()));
         if !self.serving.stop(GRACE).await {
             tracing::warn!("requests were cut off after {} s", GRACE.as_secs());

@@ -15,7 +15,6 @@ mod service;
 mod slow;
 mod snapshot;
 mod storage;
-mod tasks;
 mod usage;
 
 pub use config::{Auth, Barrier, Config, Issuer, Server as ServerConfig};

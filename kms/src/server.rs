@@ -10,7 +10,7 @@ use keyrealm_barrier::{Barrier, BarrierError, UnsealKey, UnsealKeyError};
 use keyrealm_base::{SharedClock, SharedRandom};
 use keyrealm_config::ConfigError;
 use keyrealm_http::client::{ClientOptions, HttpsClient};
-use keyrealm_http::{Addresses, Check, Health, Limits, Routers, Serving, Sockets, Standard};
+use keyrealm_http::{Addresses, Check, Health, Limits, Routers, Serving, Sockets, Standard, Tasks};
 use keyrealm_registry::{Condition, Presence, Registrar, RegistryError, Vitals};
 use keyrealm_store::{Database, Product, Space, StoreError};
 use keyrealm_tls::{IdentityFiles, ReloadingIdentity, TlsError, TrustBundle, Watch, client_config, read_private};
@@ -20,7 +20,6 @@ use crate::operate::Operations;
 use crate::reconcile::Reconciler;
 use crate::service::KeyService;
 use crate::snapshot::Snapshots;
-use crate::tasks::Tasks;
 use crate::{openapi, routes, storage};
 
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);

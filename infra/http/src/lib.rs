@@ -13,6 +13,7 @@ pub mod raw;
 mod serve;
 mod sockets;
 mod standard;
+mod tasks;
 
 pub use health::{Check, Health, health_router};
 pub use oauth::{OAuthError, OAuthErrorCode};
@@ -22,6 +23,7 @@ pub use problem_docs::problem_docs;
 pub use serve::{Limits, Listener, Peer, Serving};
 pub use sockets::{Addresses, Api, BindError, Routers, Sockets};
 pub use standard::{Standard, standard};
+pub use tasks::Tasks;
 
 /// The largest request body, in bytes.
 pub const MAX_BODY: usize = 2 * 1024 * 1024;

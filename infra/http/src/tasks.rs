@@ -4,21 +4,22 @@ use std::collections::HashMap;
 
 use tokio::task::{Id, JoinError, JoinSet};
 
-/// Tasks with names.
+/// Tasks with names. They end when this is dropped.
 #[derive(Default)]
-pub(crate) struct Tasks {
+pub struct Tasks {
     set: JoinSet<()>,
     names: HashMap<Id, &'static str>,
 }
 
 impl Tasks {
-    pub(crate) fn spawn(&mut self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
+    /// Starts one.
+    pub fn spawn(&mut self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
         let id = self.set.spawn(task).id();
         self.names.insert(id, name);
     }
 
     /// Waits until one ends; the answer says which, and why.
-    pub(crate) async fn failed(&mut self) -> String {
+    pub async fn failed(&mut self) -> String {
         let (id, reason) = match self.set.join_next_with_id().await {
             Some(Ok((id, ()))) => (id, "ended".to_owned()),
             Some(Err(error)) => (error.id(), why(error)),
@@ -27,7 +28,8 @@ impl Tasks {
         format!("the task `{}` {reason}", self.names.get(&id).copied().unwrap_or("?"))
     }
 
-    pub(crate) async fn shutdown(mut self) {
+    /// Stops them all.
+    pub async fn shutdown(mut self) {
         self.set.shutdown().await;
     }
 }
