@@ -103,9 +103,7 @@ fn nested(error: ClientError) -> Error {
         ClientError::Failed { method, url, reason } => {
             let mut causes = reason.rsplit(": ").map(str::to_owned);
             let inner = causes.next().unwrap_or_default();
-            causes
-                .fold(anyhow!(inner), |inner, outer| inner.context(outer))
-                .context(format!("no answer to {method} {url}"))
+            causes.fold(anyhow!(inner), Error::context).context(format!("no answer to {method} {url}"))
         }
         other => other.into(),
     }

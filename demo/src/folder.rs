@@ -124,8 +124,8 @@ impl Folder {
 
 /// Files are written beside their place first: `.<name>.<process>.<number>.new`.
 fn is_half_written(name: &str) -> bool {
-    let of = |own: &&str| name.strip_prefix('.').is_some_and(|rest| rest.starts_with(&format!("{own}.")));
-    name.ends_with(".new") && FILES.iter().any(|own| of(&own))
+    let own = name.strip_prefix('.').and_then(|rest| rest.strip_suffix(".new")).unwrap_or_default();
+    FILES.iter().any(|file| own.strip_prefix(file).is_some_and(|rest| rest.starts_with('.')))
 }
 
 /// Deletes the files of a folder that are the demo's by their names.

@@ -2,6 +2,8 @@
 //! run already.
 
 mod attached;
+#[cfg(test)]
+mod broken_tests;
 mod browser;
 mod calls;
 mod card;

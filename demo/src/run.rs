@@ -78,13 +78,13 @@ async fn close(reporter: &Reporter, folder: Folder, clean: bool) {
 }
 
 /// The steps of a run, one after the other.
-struct Run<'a> {
-    cli: &'a Cli,
-    reporter: &'a mut Reporter,
-    signals: &'a mut Signals,
-    limit: Duration,
+pub(crate) struct Run<'a> {
+    pub(crate) cli: &'a Cli,
+    pub(crate) reporter: &'a mut Reporter,
+    pub(crate) signals: &'a mut Signals,
+    pub(crate) limit: Duration,
     /// Whether a signal said so.
-    ended: bool,
+    pub(crate) ended: bool,
 }
 
 /// How a step ended.
@@ -96,7 +96,7 @@ enum End {
 }
 
 impl Run<'_> {
-    async fn all(&mut self, steps: &[&Step], world: &mut World<'_>, began: Instant) -> Outcome {
+    pub(crate) async fn all(&mut self, steps: &[&Step], world: &mut World<'_>, began: Instant) -> Outcome {
         let (mut passed, mut failures) = (0, Vec::new());
         let mut stopped: Option<String> = None;
         for (at, step) in steps.iter().enumerate() {
