@@ -8,12 +8,12 @@ use std::sync::Arc;
 use anyhow::{Context, Result, ensure};
 use identity::seed::DemoCredentials;
 use keyrealm_base::{Clock, SystemClock};
-use keyrealm_crypto::SystemRandom;
 use keyrealm_http::client::{ClientOptions, HttpsClient};
 use keyrealm_tls::{Identity, IdentityFiles, ReloadingIdentity, TrustBundle, client_config, read_private};
 use url::Url;
 
-use crate::endpoints::{Admin, Complaints, Endpoints, Files, Shell};
+use crate::calls::Caller;
+use crate::endpoints::{Admin, Endpoints, Files, Notes, Shell};
 use crate::target::AttachFlags;
 
 /// The admin ports of host processes: Identity and KMS.
@@ -79,7 +79,7 @@ impl Attached {
         let [identity, kms] = ADMIN_PORTS;
         let identity = admin("--identity-admin-url", &flags.identity_admin_url, &self.identity, identity)?;
         let kms = admin("--kms-admin-url", &flags.kms_admin_url, &self.kms, kms)?;
-        self.endpoints(Addresses::new(), [identity, kms], Shell::default(), Complaints::default())
+        self.endpoints(Addresses::new(), [identity, kms], Shell::default(), Notes::complaints())
     }
 
     /// The servers, with where they really are. Admin listeners: Identity's, then the KMS's.
@@ -91,12 +91,14 @@ impl Attached {
         addresses: Addresses,
         admin: [AdminAt; 2],
         shell: Shell,
-        complaints: Complaints,
+        complaints: Notes,
     ) -> Result<Endpoints> {
         let plain = client_config(&self.trust, None)?;
         let operator = self.operator.as_ref().map(|own| client_config(&self.trust, Some(own))).transpose()?;
+        let exchanges = Notes::exchanges();
         let client = |addresses: &Addresses, tls| {
-            HttpsClient::new(tls, ClientOptions { addresses: addresses.clone(), ..ClientOptions::default() })
+            let options = ClientOptions { addresses: addresses.clone(), ..ClientOptions::default() };
+            Caller::new(HttpsClient::new(tls, options), &exchanges)
         };
         let listener = |name, at: AdminAt| Admin {
             name,
@@ -115,6 +117,7 @@ impl Attached {
             client: client(&addresses, &plain),
             shell,
             complaints,
+            exchanges: exchanges.clone(),
         })
     }
 }
@@ -161,11 +164,7 @@ fn read_credentials(path: &Path) -> Result<DemoCredentials> {
     let given: DemoCredentials = serde_json::from_slice(text.expose())
         .with_context(|| format!("--credentials {}: no users and clients; {how}", path.display()))?;
     // Its names are those of every demo; only the passwords differ.
-    let seed = DemoCredentials::generate(&SystemRandom);
-    let users = seed.users.iter().map(|user| &user.username).filter(|name| given.password(name).is_empty());
-    let clients = seed.clients.iter().filter(|client| !client.secret.is_empty()).map(|client| &client.client_id);
-    let clients = clients.filter(|id| given.secret(id).is_empty());
-    let missing: Vec<&str> = users.chain(clients).map(String::as_str).collect();
+    let missing = given.missing();
     ensure!(missing.is_empty(), "--credentials {}: {} is missing; {how}", path.display(), missing.join(", "));
     Ok(given)
 }

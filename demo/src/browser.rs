@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, bail, ensure};
 use http::{Method, StatusCode, header};
-use keyrealm_http::client::{Answer, HttpsClient};
+use keyrealm_http::client::Answer;
 use url::Url;
+
+use crate::calls::Caller;
 
 /// Cookies and the client that carries them.
 pub(crate) struct Browser {
-    client: HttpsClient,
+    client: Caller,
     cookies: BTreeMap<String, String>,
 }
 
@@ -20,7 +22,7 @@ pub(crate) struct HtmlForm {
 }
 
 impl Browser {
-    pub(crate) fn new(client: HttpsClient) -> Self {
+    pub(crate) fn new(client: Caller) -> Self {
         Self { client, cookies: BTreeMap::new() }
     }
 
@@ -43,7 +45,7 @@ impl Browser {
         if form.is_some() {
             headers.push((header::CONTENT_TYPE, "application/x-www-form-urlencoded"));
         }
-        let answer = self.client.send(method, url, &headers, form.unwrap_or_default().into()).await?;
+        let answer = self.client.send(method, url, &headers, form.unwrap_or_default()).await?;
         for set in answer.headers.get_all(header::SET_COOKIE) {
             let text = set.to_str().context("a cookie is no text")?;
             let (pair, attributes) = text.split_once(';').context("a cookie without attributes")?;

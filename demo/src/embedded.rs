@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use identity::seed::DemoCredentials;
 use keyrealm_barrier::UnsealKey;
 use keyrealm_base::{Clock, SharedClock, SharedRandom, SystemClock};
@@ -17,40 +17,28 @@ use keyrealm_store::Database;
 use keyrealm_tls::{
     Identity, IdentityFiles, ReloadingIdentity, TrustBundle, client_config, read_private, write_private, write_public,
 };
-use tempfile::TempDir;
 
+use crate::calls::Caller;
 use crate::cli::Cli;
-use crate::endpoints::{Admin, Complaints, Endpoints, Files, Shell};
+use crate::endpoints::{Admin, Endpoints, Files, Notes, Shell};
+use crate::folder::Folder;
 
 /// The running servers.
 pub(crate) struct Embedded {
     /// Where everything is.
     pub(crate) endpoints: Endpoints,
-    /// The folder.
-    pub(crate) folder: PathBuf,
     identity: identity::Running,
     kms: kms::Running,
     database: Arc<Database>,
-    temporary: Option<TempDir>,
 }
 
 impl Embedded {
     /// Starts both servers.
     ///
     /// # Errors
-    /// When a folder, a port or a server cannot be had.
-    pub(crate) async fn start(cli: &Cli) -> Result<Self> {
-        let temporary = if cli.data_dir.is_some() {
-            None
-        } else {
-            Some(tempfile::Builder::new().prefix("keyrealm-demo-").tempdir()?)
-        };
-        let folder = match (&cli.data_dir, &temporary) {
-            (Some(folder), _) => std::path::absolute(folder)?,
-            (None, Some(folder)) => folder.path().to_owned(),
-            (None, None) => std::env::temp_dir(),
-        };
-        fs::create_dir_all(&folder).with_context(|| format!("cannot make the folder {}", folder.display()))?;
+    /// When a file, a port or a server cannot be had.
+    pub(crate) async fn start(cli: &Cli, folder: &Folder) -> Result<Self> {
+        let folder = folder.path().to_owned();
         let (clock, random): (SharedClock, SharedRandom) = (Arc::new(SystemClock), Arc::new(SystemRandom));
         let data = folder.join("data");
         let database = Database::open_sqlite(&data, None)?;
@@ -100,7 +88,8 @@ impl Embedded {
         };
         let kms = kms::Server::start(config, deps).await.context("cannot start the KMS")?;
 
-        let (client, operator) = clients(&folder)?;
+        let exchanges = Notes::exchanges();
+        let (client, operator) = clients(&folder, &exchanges)?;
         let admin = |name, port| -> Result<Admin> {
             let (plain, operator) = (client.clone(), Some(operator.clone()));
             Ok(Admin { name, url: local(port).parse()?, plain, operator })
@@ -116,25 +105,19 @@ impl Embedded {
             credentials,
             client,
             shell: Shell::default(),
-            complaints: Complaints::default(),
+            complaints: Notes::complaints(),
+            exchanges,
         };
-        Ok(Self { endpoints, folder, identity, kms, database, temporary })
+        Ok(Self { endpoints, identity, kms, database })
     }
 
-    /// Stops both; temporary files go.
+    /// Stops both.
     pub(crate) async fn stop(self) {
         // Their kept connections would be waited for.
         drop(self.endpoints);
         self.kms.shutdown().await;
         self.identity.shutdown().await;
         self.database.close().await;
-        drop(self.temporary);
-    }
-
-    /// Whether the files go when it stops.
-    #[must_use]
-    pub(crate) fn is_temporary(&self) -> bool {
-        self.temporary.is_some()
     }
 }
 
@@ -180,30 +163,57 @@ fn unseal_key(folder: &Path, product: &str) -> Result<PathBuf> {
     Ok(path)
 }
 
-fn clients(folder: &Path) -> Result<(HttpsClient, HttpsClient)> {
+fn clients(folder: &Path, exchanges: &Notes) -> Result<(Caller, Caller)> {
     let (certificate, key, ca) = tls_files(folder, "operator");
     let trust = TrustBundle::from_file(&ca, SystemClock.now())?;
     let identity = Identity::from_files(&IdentityFiles { certificate, key }, &trust, SystemClock.now())?;
-    let plain = HttpsClient::new(&client_config(&trust, None)?, ClientOptions::default());
+    let caller = |tls| Caller::new(HttpsClient::new(tls, ClientOptions::default()), exchanges);
     let operator = client_config(&trust, Some(&ReloadingIdentity::new(identity)))?;
-    Ok((plain, HttpsClient::new(&operator, ClientOptions::default())))
+    Ok((caller(&client_config(&trust, None)?), caller(&operator)))
 }
 
-/// Declares the demo's objects, unless the folder has them already: then their passwords stay.
+/// Declares what the folder lacks of the demo's objects: an earlier start may have been ended between any two of them.
 async fn declare(cli: &Cli, folder: &Path, database: &Database, registrar: &Registrar) -> Result<DemoCredentials> {
     let path = folder.join("credentials.json");
     if cli.reset_demo {
         registrar.delete_demo().await?;
     }
-    if identity::seed::is_declared(database, registrar).await? {
-        let text = read_private(&path)?;
-        return serde_json::from_slice(text.expose()).with_context(|| format!("{} cannot be read", path.display()));
-    }
-    let credentials =
-        if cli.demo_password { DemoCredentials::documented() } else { DemoCredentials::generate(&SystemRandom) };
-    // Before the rows: passwords that nobody knows would be of no use.
-    write_private(&path, serde_json::to_string_pretty(&credentials)?.as_bytes())?;
-    identity::seed::declare_demo(registrar, &credentials, &SystemRandom).await?;
+    // The file decides the passwords. It is replaced once nothing is declared with its own any more.
+    let credentials = if path.exists() && !cli.reset_demo {
+        kept(cli, &path)?
+    } else {
+        ensure!(
+            !identity::seed::is_declared(database, registrar).await?,
+            "{} is missing, and nothing else knows the demo's passwords: give --reset-demo to have it made anew",
+            path.display()
+        );
+        let credentials =
+            if cli.demo_password { DemoCredentials::documented() } else { DemoCredentials::generate(&SystemRandom) };
+        // Before the rows: passwords that nobody knows would be of no use.
+        write_private(&path, serde_json::to_string_pretty(&credentials)?.as_bytes())?;
+        identity::seed::declare_demo(registrar, &credentials, &SystemRandom).await?;
+        credentials
+    };
+    identity::seed::complete_demo(database, registrar, &credentials, &SystemRandom).await?;
     kms::seed::declare_demo(registrar).await?;
     Ok(credentials)
+}
+
+fn kept(cli: &Cli, path: &Path) -> Result<DemoCredentials> {
+    let text = read_private(path)?;
+    let kept: DemoCredentials =
+        serde_json::from_slice(text.expose()).with_context(|| format!("{} cannot be read", path.display()))?;
+    let missing = kept.missing();
+    ensure!(
+        missing.is_empty(),
+        "{}: {} is missing; give --reset-demo to have it made anew",
+        path.display(),
+        missing.join(", ")
+    );
+    ensure!(
+        !cli.demo_password || kept == DemoCredentials::documented(),
+        "--demo-password: {} has other passwords, which stay; give --reset-demo, too, to have the demo made anew",
+        path.display()
+    );
+    Ok(kept)
 }

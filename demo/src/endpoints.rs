@@ -5,12 +5,9 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use identity::seed::DemoCredentials;
-use keyrealm_http::client::HttpsClient;
 use url::Url;
 
-/// Complaints that are kept, the newest ones.
-#[cfg(feature = "kubernetes")]
-const COMPLAINTS: usize = 8;
+use crate::calls::Caller;
 
 /// Where everything is, and who may log in.
 pub(crate) struct Endpoints {
@@ -27,11 +24,13 @@ pub(crate) struct Endpoints {
     /// Users and clients.
     pub(crate) credentials: DemoCredentials,
     /// Trusts the bundle.
-    pub(crate) client: HttpsClient,
+    pub(crate) client: Caller,
     /// How a shell on this machine gets at the servers.
     pub(crate) shell: Shell,
-    /// What went wrong on the way to them.
-    pub(crate) complaints: Complaints,
+    /// What went wrong on the way to them, told by whoever carries the bytes.
+    pub(crate) complaints: Notes,
+    /// What was sent and answered, without secrets.
+    pub(crate) exchanges: Notes,
 }
 
 /// An admin listener.
@@ -42,9 +41,9 @@ pub(crate) struct Admin {
     /// Where it listens.
     pub(crate) url: Url,
     /// Trusts the bundle.
-    pub(crate) plain: HttpsClient,
+    pub(crate) plain: Caller,
     /// Shows a certificate as well, if there is one.
-    pub(crate) operator: Option<HttpsClient>,
+    pub(crate) operator: Option<Caller>,
 }
 
 /// Files of a run.
@@ -64,25 +63,35 @@ pub(crate) struct Shell {
     pub(crate) curl: String,
 }
 
-/// What went wrong on the way to the servers, told by whoever carries the bytes.
-#[derive(Clone, Default)]
-pub(crate) struct Complaints(Arc<Mutex<VecDeque<String>>>);
+/// What was said by others than the steps; the newest of it.
+#[derive(Clone)]
+pub(crate) struct Notes {
+    kept: Arc<Mutex<VecDeque<String>>>,
+    most: usize,
+}
 
-impl Complaints {
-    /// Keeps a complaint; the oldest one goes when there are too many.
-    #[cfg(feature = "kubernetes")]
-    pub(crate) fn say(&self, complaint: String) {
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if kept.len() == COMPLAINTS {
-            kept.pop_front();
-        }
-        kept.push_back(complaint);
+impl Notes {
+    /// What goes wrong on the way to the servers.
+    pub(crate) fn complaints() -> Self {
+        Self { kept: Arc::default(), most: 8 }
     }
 
-    /// What was said since the last call, the same words once.
+    /// What is sent and answered: more than any step does.
+    pub(crate) fn exchanges() -> Self {
+        Self { kept: Arc::default(), most: 256 }
+    }
+
+    /// Keeps a note; the oldest one goes when there are too many.
+    pub(crate) fn say(&self, note: String) {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.len() == self.most {
+            kept.pop_front();
+        }
+        kept.push_back(note);
+    }
+
+    /// What was said since the last call.
     pub(crate) fn take(&self) -> Vec<String> {
-        let mut kept: Vec<String> = self.0.lock().unwrap_or_else(PoisonError::into_inner).drain(..).collect();
-        kept.dedup();
-        kept
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner).drain(..).collect()
     }
 }

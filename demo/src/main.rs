@@ -1,4 +1,4 @@
-//! `demo all`.
+//! `demo kms`, `demo identity`, `demo all`.
 
 use std::process::ExitCode;
 

@@ -6,6 +6,7 @@ use crate::attached::Attached;
 use crate::cli::Cli;
 use crate::embedded::Embedded;
 use crate::endpoints::Endpoints;
+use crate::folder::Folder;
 use crate::target::{self, Target};
 
 /// The servers.
@@ -20,14 +21,17 @@ pub(crate) enum Servers {
 }
 
 impl Servers {
-    /// Starts them, or finds the way to them.
+    /// Starts them, or finds the way to them. The folder is the caller's, so that it can go, wherever this ends.
     ///
     /// # Errors
     /// When flags do not go together, a file or a server cannot be had.
-    pub(crate) async fn start(cli: &Cli) -> Result<Self> {
+    pub(crate) async fn start(cli: &Cli, folder: &mut Option<Folder>) -> Result<Self> {
         target::check(cli)?;
         Ok(match cli.target {
-            Target::Embedded => Self::Embedded(Box::new(Embedded::start(cli).await?)),
+            Target::Embedded => {
+                let folder = folder.insert(Folder::open(cli.data_dir.as_deref())?);
+                Self::Embedded(Box::new(Embedded::start(cli, folder).await?))
+            }
             Target::Urls => Self::Urls(Box::new(Attached::read(&cli.attach)?.at_urls(&cli.attach)?)),
             #[cfg(feature = "kubernetes")]
             Target::Kubernetes => Self::Kubernetes(Box::new(crate::cluster::Cluster::reach(&cli.attach).await?)),

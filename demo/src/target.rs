@@ -87,6 +87,12 @@ pub(crate) enum FlagError {
         /// The flags.
         flags: Vec<&'static str>,
     },
+    /// There is nothing that they could be about.
+    #[error("{} needs --data-dir: without it nothing is kept", .flags.join(", "))]
+    Temporary {
+        /// The flags.
+        flags: Vec<&'static str>,
+    },
     /// One of the two is missing.
     #[error("--client-certificate and --client-key go together: give both or none")]
     Pair,
@@ -136,6 +142,12 @@ pub(crate) fn check(cli: &Cli) -> Result<(), FlagError> {
     if !missing.is_empty() {
         return Err(FlagError::Missing { target, flags: missing });
     }
+    // Not by clap's `requires`: it does not see a folder that stands on the other side of the command.
+    let kept = [("--reset-demo", cli.reset_demo), ("--on-partial cleanup", cli.on_partial == OnPartial::Cleanup)];
+    let kept = names(&[&kept], true);
+    if cli.data_dir.is_none() && !kept.is_empty() {
+        return Err(FlagError::Temporary { flags: kept });
+    }
     if at.client_certificate.is_some() != at.client_key.is_some() {
         return Err(FlagError::Pair);
     }
@@ -181,6 +193,12 @@ mod tests {
             complaint(&["--context", "c", "--ca", "f"]),
             "--ca, --context cannot be used with --target embedded"
         );
+        assert_eq!(
+            complaint(&["--reset-demo", "--on-partial", "cleanup"]),
+            "--reset-demo, --on-partial cleanup needs --data-dir: without it nothing is kept"
+        );
+        let cli = Cli::parse_from(["demo", "--data-dir", "d", "all", "--reset-demo", "--on-partial", "cleanup"]);
+        assert_eq!(check(&cli), Ok(()), "wherever they stand");
         let one = [&["--client-key", "k"], &URLS[..]].concat();
         assert!(target("urls", &one).contains("--client-certificate"));
     }

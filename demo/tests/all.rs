@@ -1,64 +1,120 @@
 //! The demo as people and programs run it: the binary itself.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "helpers of tests fail the test")]
 
-use std::io::{BufRead, BufReader};
+mod support;
+
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 
+use demo::steps_of;
 use serde_json::Value;
 
-fn demo(args: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_demo"));
-    command.arg("all").args(args).stdin(Stdio::null()).env_remove("CI").env_remove("NO_COLOR");
-    command
-}
+use self::support::{demo, document, events, failed, run, text};
 
-fn run(args: &[&str]) -> Output {
-    demo(args).output().unwrap()
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8(bytes.to_vec()).unwrap()
+/// The document of one command: every step of it passes, and the counts are its own.
+fn passes(command: &str, steps: usize) -> Value {
+    let output = run(&[command, "--json"]);
+    let document = document(&output);
+    assert!(output.status.success(), "{document:#}");
+    assert_eq!((document["success"].as_bool(), document["failed_steps"].as_u64()), (Some(true), Some(0)));
+    assert_eq!(document["total_steps"], steps);
+    assert_eq!((&document["passed_steps"], &document["skipped_steps"]), (&steps.into(), &0.into()));
+    document
 }
 
 #[test]
 fn every_step_passes_and_json_is_one_document() {
-    let output = run(&["--json"]);
-    assert!(output.status.success(), "{}{}", text(&output.stdout), text(&output.stderr));
-    let document: Value = serde_json::from_slice(&output.stdout).unwrap();
-    assert_eq!((document["success"].as_bool(), document["failed_steps"].as_u64()), (Some(true), Some(0)));
-    assert_eq!(document["total_steps"], demo::STEPS.len());
-    assert_eq!(document["passed_steps"], document["total_steps"]);
-    assert_eq!(document["card"]["users"].as_array().unwrap().len(), 4);
+    assert_eq!(passes("all", demo::STEPS.len())["card"]["users"].as_array().unwrap().len(), 4);
+}
+
+/// Each product can be shown by itself, with what it needs of the other.
+#[test]
+fn each_product_has_a_command() {
+    for (name, command) in [("kms", demo::Command::Kms), ("identity", demo::Command::Identity)] {
+        passes(name, steps_of(command).count());
+        let output = run(&[name, "--output", "structured"]);
+        let shown = text(&output.stdout);
+        let lines: Vec<Value> = shown.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let steps: Vec<&str> = lines.iter().filter_map(|line| line["attributes"]["step"].as_str()).collect();
+        assert_eq!(steps, steps_of(command).map(|step| step.id).collect::<Vec<_>>());
+        assert!(text(&run(&[name]).stdout).contains(&format!("[OK]   [ 1/{}] ", steps.len())));
+    }
+    let output = run(&["version"]);
+    assert_eq!(
+        (output.status.code(), text(&output.stdout)),
+        (Some(0), format!("demo {}\n", env!("CARGO_PKG_VERSION")))
+    );
+    let output = run(&["version", "--json"]);
+    assert_eq!(document(&output)["version"], env!("CARGO_PKG_VERSION"));
+    assert!(text(&run(&["help"]).stdout).contains("identity"));
 }
 
 #[test]
 fn structured_is_one_object_a_line() {
-    let output = run(&["--output", "structured"]);
+    let output = run(&["all", "--output", "structured"]);
     let lines: Vec<Value> = text(&output.stdout).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let trace = lines[0]["trace_id"].as_str().unwrap();
+    assert!(trace.len() == 32 && trace.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')), "{trace}");
     for line in &lines {
-        for member in ["timestamp", "severity", "body", "attributes"] {
-            assert!(!line[member].is_null(), "{member} in {line}");
-        }
+        // The fields of a log record of OpenTelemetry, and no others.
+        let names: Vec<&str> = line.as_object().unwrap().keys().map(String::as_str).collect();
+        assert_eq!(names, ["attributes", "body", "severity", "timestamp", "trace_id"], "{line}");
+        assert_eq!(line["trace_id"], trace, "one run is one trace");
+        assert!(["INFO", "WARN", "ERROR"].contains(&line["severity"].as_str().unwrap()), "{line}");
+        let timestamp = line["timestamp"].as_str().unwrap();
+        assert!(timestamp.len() >= 20 && timestamp.contains('T') && timestamp.ends_with('Z'), "{line}");
+        assert!(line["body"].is_string() && line["attributes"].is_object(), "{line}");
     }
     let steps: Vec<&str> = lines.iter().filter_map(|line| line["attributes"]["step"].as_str()).collect();
     let ids: Vec<&str> = demo::STEPS.iter().map(|step| step.id).collect();
     assert_eq!(steps, ids);
+    let other = text(&run(&["version", "--output", "structured"]).stdout);
+    assert!(!other.contains(trace), "another run is another trace");
 }
 
 /// In a pipe there is no colour and no spinner.
 #[test]
 fn text_in_a_pipe_is_plain() {
-    let output = run(&[]);
+    let output = run(&["all"]);
     let (out, err) = (text(&output.stdout), text(&output.stderr));
     assert!(!out.contains('\x1b') && !err.contains('\x1b'), "escape bytes");
-    assert!(out.contains("[OK]   [ 1/") && out.contains("SUCCESS: ") && out.contains("To paste"), "{out}");
-    let quiet = text(&run(&["--quiet"]).stdout);
-    assert!(quiet.lines().count() < 6 && quiet.contains("SUCCESS"), "{quiet}");
-    let verbose = run(&["--verbose"]);
-    assert!(text(&verbose.stderr).contains("POST /oauth2/v1/token -> 200"));
-    assert!(!text(&verbose.stderr).contains("Bearer"), "no secret in the exchanges");
+    assert!(
+        out.starts_with("[INFO] Keyrealm")
+            && out.contains("[OK]   [ 1/")
+            && out.contains("\n[SUCCESS] ")
+            && out.contains("To paste"),
+        "{out}"
+    );
+    assert!(!err.contains("[1/"), "the counter is for terminals: {err}");
+    let quiet = text(&run(&["all", "--quiet"]).stdout);
+    assert!(quiet.trim().lines().count() == 1 && quiet.contains("[SUCCESS] "), "{quiet}");
+}
+
+/// Every exchange of every step, and no secret of any.
+#[test]
+fn verbose_shows_exchanges_without_secrets() {
+    let output = run(&["all", "--verbose", "--json"]);
+    let err = text(&output.stderr);
+    for exchange in [
+        "GET /readyz -> 200",
+        "POST /oauth2/v1/token -> 200",
+        "GET /oauth2/v1/authorize?response_type=code&client_id=demo-confidential-client&",
+        "POST /oidc/v1/login -> 401",
+        "POST /oidc/v1/consent -> 303 See Other to http://localhost:3000/callback?code=***&state=***",
+        "GET /oidc/v1/userinfo -> 200",
+        "-> 303 See Other to http://localhost:3000/logged-out?state=***",
+    ] {
+        assert!(err.contains(exchange), "{exchange} in {err}");
+    }
+    let document = document(&output);
+    let (users, clients) = (&document["card"]["users"], &document["card"]["clients"]);
+    let secrets = users.as_array().unwrap().iter().map(|user| &user["password"]);
+    for secret in secrets.chain(clients.as_array().unwrap().iter().map(|client| &client["secret"])) {
+        let secret = secret.as_str().unwrap();
+        assert!(secret.is_empty() || !err.contains(secret), "{secret}");
+    }
+    assert!(!err.contains("Bearer") && !err.contains("eyJ"), "no token in the exchanges");
 }
 
 /// A kept folder is used again with its passwords; a reset makes new tenants.
@@ -66,7 +122,7 @@ fn text_in_a_pipe_is_plain() {
 fn a_data_folder_lasts_and_can_be_reset() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().to_str().unwrap().to_owned();
-    let ports = ["--kms-port", "0", "--identity-port", "0", "--output", "structured", "--data-dir", &path];
+    let ports = ["all", "--kms-port", "0", "--identity-port", "0", "--output", "structured", "--data-dir", &path];
     let tenant = |output: &Output| {
         assert!(output.status.success(), "{}{}", text(&output.stdout), text(&output.stderr));
         let out = text(&output.stdout);
@@ -91,12 +147,25 @@ fn a_data_folder_lasts_and_can_be_reset() {
 fn what_cannot_start_says_so_and_ends_with_2() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port().to_string();
-    let output = run(&["--kms-port", &port, "--json"]);
-    assert_eq!(output.status.code(), Some(2));
-    let document: Value = serde_json::from_slice(&output.stdout).unwrap();
-    let told = format!("{}{}", document["errors"][0], text(&output.stderr));
-    assert!(told.contains(&port) && told.contains("server.public.address"), "{told}");
-    assert_eq!(run(&["--output", "nonsense"]).status.code(), Some(2));
+    let told = |more: &[&str]| {
+        let output = run(&[&["all", "--kms-port", &port], more].concat());
+        assert_eq!(output.status.code(), Some(2));
+        let err = text(&output.stderr);
+        assert!(err.contains("demo: cannot start: ") && err.contains(&port), "{err}");
+        output
+    };
+    let counts = |outcome: &Value| {
+        assert!(outcome["errors"][0].to_string().contains("server.public.address"), "{outcome}");
+        assert_eq!((&outcome["failed_steps"], &outcome["skipped_steps"]), (&0.into(), &demo::STEPS.len().into()));
+    };
+    counts(&document(&told(&["--json"])));
+    let out = text(&told(&["--output", "structured"]).stdout);
+    let last: Value = serde_json::from_str(out.lines().last().unwrap()).unwrap();
+    assert_eq!((&last["body"], &last["severity"]), (&"FAILURE".into(), &"ERROR".into()));
+    counts(&last["attributes"]["outcome"]);
+    let out = text(&told(&[]).stdout);
+    assert!(out.contains("[FAILURE] 0 of ") && !out.contains("cannot start"), "{out}");
+    assert_eq!(run(&["all", "--output", "nonsense"]).status.code(), Some(2));
 }
 
 /// A client that was declared with another secret fails its own steps; the others pass, and the exit code is 1.
@@ -104,7 +173,7 @@ fn what_cannot_start_says_so_and_ends_with_2() {
 fn a_broken_client_fails_its_own_steps_only() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().to_str().unwrap().to_owned();
-    let args = ["--kms-port", "0", "--identity-port", "0", "--json", "--retry", "0", "--data-dir", &path];
+    let args = ["all", "--kms-port", "0", "--identity-port", "0", "--json", "--retry", "0", "--data-dir", &path];
     assert!(run(&args).status.success());
     let file = folder.path().join("credentials.json");
     let mut credentials: Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
@@ -114,15 +183,24 @@ fn a_broken_client_fails_its_own_steps_only() {
     std::fs::write(&file, credentials.to_string()).unwrap();
     let output = run(&args);
     assert_eq!(output.status.code(), Some(1));
-    let document: Value = serde_json::from_slice(&output.stdout).unwrap();
-    let failed: Vec<&str> =
-        document["errors"].as_array().unwrap().iter().map(|error| error["step"].as_str().unwrap()).collect();
-    assert_eq!(failed, ["identity.entities", "integration.scope"]);
-    assert!(document["errors"][0]["cause"][0].as_str().unwrap().contains("invalid_client"), "{document}");
-    let output = run(&[&args[..], &["--fail-fast"]].concat());
-    let document: Value = serde_json::from_slice(&output.stdout).unwrap();
-    assert_eq!(document["failed_steps"], 1);
-    assert!(document["skipped_steps"].as_u64().unwrap() > 10);
+    let document_of = document(&output);
+    assert_eq!(failed(&document_of), ["identity.entities", "integration.scope"]);
+    let error = &document_of["errors"][0];
+    assert!(error["cause"]["message"].as_str().unwrap().contains("invalid_client"), "{error}");
+    assert!(error["details"].to_string().contains("POST /oauth2/v1/token -> 401"), "{error}");
+
+    // With --fail-fast all that follows is skipped, and said to be, in every format.
+    let total = demo::STEPS.len();
+    let document = document(&run(&[&args[..], &["--fail-fast"]].concat()));
+    assert_eq!((&document["passed_steps"], &document["failed_steps"]), (&3.into(), &1.into()));
+    assert_eq!(document["skipped_steps"], total - 4);
+    let human = [&args[..5], &args[6..], &["--fail-fast"]].concat();
+    let out = text(&run(&human).stdout);
+    assert!(out.contains(&format!("\n[FAIL] [ 4/{total}] ")) && out.contains("because: "), "{out}");
+    assert_eq!(out.matches("\n[SKIP] [").count(), total - 4, "{out}");
+    assert!(out.contains(&format!("\n[PARTIAL] 3 of {total} steps passed, 1 failed, {} skipped", total - 4)), "{out}");
+    let out = text(&run(&[&human[..], &["--output", "structured"]].concat()).stdout);
+    assert_eq!(out.matches("\"status\":\"skipped\"").count(), total - 4, "{out}");
 }
 
 /// A demo that keeps running, ended when dropped.
@@ -133,12 +211,12 @@ struct Kept {
 
 impl Kept {
     fn start() -> Self {
-        let mut child =
-            demo(&["--keep", "--output", "structured"]).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
-        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let last = lines
-            .map(|line| serde_json::from_str::<Value>(&line.unwrap()).unwrap())
-            .find(|line| line["body"] == "SUCCESS");
+        let mut child = demo(&["all", "--keep", "--output", "structured"])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let last = events(child.stdout.take().unwrap()).find(|line| line["body"] == "SUCCESS");
         Self { child, card: last.unwrap()["attributes"]["card"].clone() }
     }
 

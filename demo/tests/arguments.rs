@@ -13,6 +13,7 @@ fn complaint(args: &[&str]) -> String {
     let output = command.args(["all", "--json"]).args(args).stdin(Stdio::null()).output().unwrap();
     let text = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(2), "{text}");
+    assert!(text.starts_with("demo: cannot start: "), "{text}");
     let document: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!((document["passed_steps"].as_u64(), document["errors"][0]["step"].as_str()), (Some(0), Some("start")));
     text
@@ -26,6 +27,8 @@ fn flags_that_do_not_fit_the_target_are_named() {
     assert!(text.contains("needs --identity-url, --ca, --credentials, --namespace"), "{text}");
     let text = complaint(&["--target", "kubernetes", "--data-dir", "d", "--reset-demo", "--demo-password", "--keep"]);
     assert!(text.contains("--data-dir, --reset-demo, --demo-password, --keep cannot be used"), "{text}");
+    let text = complaint(&["--reset-demo", "--on-partial", "cleanup"]);
+    assert!(text.contains("--reset-demo, --on-partial cleanup needs --data-dir"), "{text}");
     let text = complaint(&["--kms-url", "https://k"]);
     assert!(text.contains("--kms-url cannot be used with --target embedded"), "{text}");
 }

@@ -3,58 +3,18 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "helpers of tests fail the test")]
 
 mod api_server;
+mod support;
 
 use std::collections::HashMap;
-use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::Stdio;
 use std::sync::Arc;
 
 use keyrealm_testkit::TestTls;
 use serde_json::{Value, json};
-use tempfile::TempDir;
-use url::Url;
 
 use self::api_server::State;
-
-/// The servers of a demo that keeps running.
-struct Servers {
-    child: Child,
-    folder: TempDir,
-    card: Value,
-}
-
-impl Servers {
-    fn start() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_demo"));
-        command.args(["all", "--keep", "--output", "structured", "--kms-port", "0", "--identity-port", "0"]);
-        command.arg("--data-dir").arg(folder.path()).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
-        let mut child = command.spawn().unwrap();
-        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let last = lines.find_map(|line| {
-            let line: Value = serde_json::from_str(&line.unwrap()).unwrap();
-            (line["body"] == "SUCCESS").then_some(line)
-        });
-        Self { child, folder, card: last.unwrap()["attributes"]["card"].clone() }
-    }
-
-    fn url(&self, server: &str) -> Url {
-        self.card[server].as_str().unwrap().parse().unwrap()
-    }
-
-    /// The ports of Identity's and the KMS's admin listeners.
-    fn admin(&self) -> [u16; 2] {
-        [0, 1].map(|at| self.card["admin"][at].as_str().unwrap().parse::<Url>().unwrap().port().unwrap())
-    }
-}
-
-impl Drop for Servers {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
+use self::support::{Servers, failed};
 
 fn service(name: &str, port: u16) -> Value {
     let labels = json!({"app.kubernetes.io/name": name});
@@ -114,10 +74,6 @@ impl Run {
     }
 }
 
-fn steps(document: &Value) -> Vec<&str> {
-    document["errors"].as_array().unwrap().iter().map(|error| error["step"].as_str().unwrap()).collect()
-}
-
 /// A pod that does not take the port is left for the next one, and one that is not ready is not asked.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_step_passes_through_port_forwards() {
@@ -145,10 +101,10 @@ async fn what_breaks_a_forward_is_told_with_the_step() {
     let quick = ["--namespace", "demo", "--health-timeout", "1", "--retry", "0"];
     let (code, document) = run.demo(&quick).await;
     assert_eq!(code, Some(1));
-    let failed = steps(&document);
+    let failed = failed(&document);
     assert!(failed.contains(&"servers.health") && failed.contains(&"kms.entities"), "{failed:?}");
     assert!(!failed.contains(&"identity.token.exchange"), "{document:#}");
-    let health = document["errors"][0]["cause"].to_string();
+    let health = document["errors"][0].to_string();
     assert!(health.contains("Service demo-kms") && health.contains("kms-a: port 7001"), "{health}");
     assert!(health.contains("connection refused"), "{health}");
 }
@@ -158,7 +114,7 @@ async fn a_product_without_ready_pods_or_service_is_told() {
     let run = Run::new(&[("identity-a", true), ("kms-a", false)], &["identity-a"]).await;
     let (code, document) = run.demo(&["--namespace", "demo", "--health-timeout", "1", "--retry", "0"]).await;
     assert_eq!(code, Some(1));
-    let health = document["errors"][0]["cause"].to_string();
+    let health = document["errors"][0].to_string();
     assert!(
         health.contains("no pod of Service demo/demo-kms is ready: kms-a is Running (ContainersNotReady)"),
         "{health}"

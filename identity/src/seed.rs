@@ -139,6 +139,14 @@ impl DemoCredentials {
         self.users.iter().find(|user| user.username == username).map_or("", |user| &user.password)
     }
 
+    /// The users and clients of the demo that these have no password or secret of.
+    #[must_use]
+    pub fn missing(&self) -> Vec<&'static str> {
+        let users = USERS.iter().map(|(_, name, ..)| *name).filter(|name| self.password(name).is_empty());
+        let clients = CLIENTS.iter().filter(|row| !row.public).map(|row| row.client_id);
+        users.chain(clients.filter(|id| self.secret(id).is_empty())).collect()
+    }
+
     /// The secret of a client.
     #[must_use]
     pub fn secret(&self, client_id: &str) -> &str {
@@ -146,16 +154,12 @@ impl DemoCredentials {
     }
 }
 
-/// Whether the demo is declared already: then its passwords stay.
+/// Whether all of the demo is declared already: then its passwords stay. A start that was ended in the middle leaves a part.
 ///
 /// # Errors
 /// When the database fails.
 pub async fn is_declared(database: &Database, registrar: &Registrar) -> Result<bool, RegistryError> {
-    let mut entries = 0;
-    for tenant in registrar.ensure_demo().await? {
-        entries += desired::count(&mut database.control_read().await?, tenant.id, Product::Identity).await?;
-    }
-    Ok(entries > 0)
+    Ok(lacking(database, registrar).await?.is_empty())
 }
 
 /// Declares the demo's tenants, users and clients. Nothing else is done: the reconciler makes them.
@@ -169,11 +173,53 @@ pub async fn declare_demo(
 ) -> Result<Vec<Tenant>, RegistryError> {
     let tenants = registrar.ensure_demo().await?;
     for (place, tenant) in tenants.iter().enumerate() {
-        let users = USERS.iter().filter(|(own, ..)| *own == place).map(|row| user(row, credentials, random));
-        let clients = CLIENTS.iter().filter(|row| row.tenant == place).map(|row| client(row, credentials));
-        registrar.declare(tenant.id, Product::Identity, users.chain(clients).collect::<Vec<_>>()).await?;
+        declare(registrar, place, tenant, credentials, random).await?;
     }
     Ok(tenants)
+}
+
+/// Declares what is missing of the demo. A tenant that has all of it is left as it is: a password has another salt each time
+/// that it is hashed, and so would be another one.
+///
+/// # Errors
+/// When the database fails.
+pub async fn complete_demo(
+    database: &Database,
+    registrar: &Registrar,
+    credentials: &DemoCredentials,
+    random: &dyn Random,
+) -> Result<(), RegistryError> {
+    for (place, tenant) in lacking(database, registrar).await? {
+        declare(registrar, place, &tenant, credentials, random).await?;
+    }
+    Ok(())
+}
+
+/// The tenants, with their places, that lack entries. What a tenant gets is written in one transaction, so that it has all
+/// or nothing, or what an older demo had.
+async fn lacking(database: &Database, registrar: &Registrar) -> Result<Vec<(usize, Tenant)>, RegistryError> {
+    let mut lacking = Vec::new();
+    for (place, tenant) in registrar.ensure_demo().await?.into_iter().enumerate() {
+        let users = USERS.iter().filter(|(own, ..)| *own == place).count();
+        let wanted = users + CLIENTS.iter().filter(|row| row.tenant == place).count();
+        let found = desired::count(&mut database.control_read().await?, tenant.id, Product::Identity).await?;
+        if usize::try_from(found).unwrap_or_default() < wanted {
+            lacking.push((place, tenant));
+        }
+    }
+    Ok(lacking)
+}
+
+async fn declare(
+    registrar: &Registrar,
+    place: usize,
+    tenant: &Tenant,
+    credentials: &DemoCredentials,
+    random: &dyn Random,
+) -> Result<(), RegistryError> {
+    let users = USERS.iter().filter(|(own, ..)| *own == place).map(|row| user(row, credentials, random));
+    let clients = CLIENTS.iter().filter(|row| row.tenant == place).map(|row| client(row, credentials));
+    registrar.declare(tenant.id, Product::Identity, users.chain(clients).collect::<Vec<_>>()).await
 }
 
 fn user(

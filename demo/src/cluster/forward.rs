@@ -15,7 +15,7 @@ use tokio::task::{JoinHandle, JoinSet};
 
 use super::api::CALL;
 use super::resolve::{Route, pod_name};
-use crate::endpoints::Complaints;
+use crate::endpoints::Notes;
 
 /// Connections at once; more wait.
 const CONNECTIONS: usize = 32;
@@ -41,7 +41,7 @@ impl Drop for Forward {
 struct Way {
     pods: Api<Pod>,
     route: Route,
-    complaints: Complaints,
+    complaints: Notes,
     /// The pod whose forward failed last: it is taken when there is no other.
     failed: Mutex<String>,
 }
@@ -51,7 +51,7 @@ impl Forward {
     ///
     /// # Errors
     /// When there is none.
-    pub(super) async fn listen(client: Client, route: Route, complaints: Complaints) -> Result<Self> {
+    pub(super) async fn listen(client: Client, route: Route, complaints: Notes) -> Result<Self> {
         let listener =
             TcpListener::bind("127.0.0.1:0").await.context("no free port on 127.0.0.1 for a port-forward")?;
         let address = listener.local_addr()?;

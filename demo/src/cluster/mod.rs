@@ -15,7 +15,7 @@ use url::Url;
 use self::forward::Forward;
 use self::resolve::{LABEL, Route, route};
 use crate::attached::{Addresses, AdminAt, Attached, host_port, port_of, with_port};
-use crate::endpoints::{Complaints, Endpoints, Shell};
+use crate::endpoints::{Endpoints, Notes, Shell};
 use crate::target::AttachFlags;
 
 /// The admin listener's port in the pods, and so in its URL.
@@ -41,7 +41,7 @@ impl Cluster {
         let namespace = flags.namespace.as_deref().context("--namespace is missing")?;
         let api = api::connect(flags).await?;
         let services = services(&api, namespace).await?;
-        let complaints = Complaints::default();
+        let complaints = Notes::complaints();
         let mut forwards = Vec::new();
         let mut listen = async |route: Route| -> Result<SocketAddr> {
             let forward = Forward::listen(api.client.clone(), route, complaints.clone()).await?;

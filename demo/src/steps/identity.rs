@@ -13,7 +13,7 @@ pub(super) async fn discovery(world: &mut World<'_>) -> Facts {
     let mut documents = Vec::new();
     for name in ["openid-configuration", "oauth-authorization-server"] {
         let url = world.at.issuer.join(&format!("/.well-known/{name}"))?;
-        let answer = world.get(&url).await?;
+        let answer = world.at.client.get(&url).await?;
         ensure!(answer.status == 200, "{name} answered {}", answer.status);
         documents.push(answer.json());
     }
@@ -32,7 +32,7 @@ pub(super) async fn discovery(world: &mut World<'_>) -> Facts {
 
 pub(super) async fn jwks(world: &mut World<'_>) -> Facts {
     let url = world.endpoint("jwks_uri")?;
-    let answer = world.get(&url).await?;
+    let answer = world.at.client.get(&url).await?;
     let set = answer.json();
     let keys = set.get("keys").and_then(Value::as_array).context("the key set has no keys")?;
     let mut facts = Vec::new();
@@ -81,7 +81,8 @@ pub(super) async fn clients(world: &mut World<'_>) -> Facts {
 pub(super) async fn userinfo(world: &mut World<'_>) -> Facts {
     let url = world.endpoint("userinfo_endpoint")?;
     let bearer = format!("Bearer {}", world.access);
-    let answer = world.at.client.send(http::Method::GET, &url, &[(header::AUTHORIZATION, &bearer)], "".into()).await?;
+    let answer =
+        world.at.client.send(http::Method::GET, &url, &[(header::AUTHORIZATION, &bearer)], String::new()).await?;
     ensure!(answer.status == 200, "userinfo answered {}", answer.status);
     let claims = answer.json();
     let subject = payload(&world.id_token)?.get("sub").and_then(Value::as_str).map(str::to_owned);

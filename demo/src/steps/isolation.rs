@@ -8,7 +8,7 @@ use keyrealm_http::client::Answer;
 use serde_json::{Value, json};
 
 use super::login::user_token;
-use super::world::problem;
+use super::world::{CLIENT_2, problem};
 use super::{Facts, World};
 
 pub(super) async fn missing_scope(world: &mut World<'_>) -> Facts {
@@ -36,8 +36,7 @@ pub(super) async fn no_token(world: &mut World<'_>) -> Facts {
 
 pub(super) async fn other_tenant(world: &mut World<'_>) -> Facts {
     ensure!(!world.encryption_key.is_empty(), "there is no key: making it failed");
-    let client = "demo-2.demo-confidential-client";
-    let token = user_token(world, client, "demo-user-2", "openid kms:read kms:write")
+    let token = user_token(world, CLIENT_2, "demo-user-2", "openid kms:read kms:write")
         .await
         .context("the other tenant's log-in")?;
     let unknown = KeyId::new(&SystemClock, &SystemRandom).to_string();

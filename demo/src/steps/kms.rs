@@ -9,19 +9,24 @@ use keyrealm_jose::jwk::VerifyingKeys;
 use keyrealm_jose::jws::Unverified;
 use serde_json::{Value, json};
 
-use super::world::{CONTEXT, PLAINTEXT, error_of, problem, text};
+use super::world::{CLIENT, CLIENT_2, CONTEXT, PLAINTEXT, error_of, problem, text};
 use super::{Facts, World};
 
 pub(super) async fn entities(world: &mut World<'_>) -> Facts {
-    let token = world.access.clone();
     let mut facts = Vec::new();
-    for name in kms::seed::key_names() {
-        let answer = world.kms(&token, Method::GET, &format!("/api/v1/keys?name[]={name}"), None).await?;
-        ensure!(answer.status == 200, "listing keys answered {}: {}", answer.status, error_of(&answer));
-        let list = answer.json();
-        let key =
-            list.get("items").and_then(|items| items.get(0)).with_context(|| format!("the key {name} is missing"))?;
-        facts.push(format!("{name} ({}, {})", text(key, "algorithm")?, text(key, "state")?));
+    // Each tenant's web application may read the keys of its own tenant.
+    for (tenant, client) in [("demo-1", CLIENT), ("demo-2", CLIENT_2)] {
+        let token = world.client_token(client, "kms:read").await?;
+        for name in kms::seed::key_names() {
+            let answer = world.kms(&token, Method::GET, &format!("/api/v1/keys?name[]={name}"), None).await?;
+            ensure!(answer.status == 200, "listing keys of {tenant} answered {}: {}", answer.status, error_of(&answer));
+            let list = answer.json();
+            let key = list.get("items").and_then(|items| items.get(0));
+            let key = key.with_context(|| format!("the key {name} of {tenant} is missing"))?;
+            let (algorithm, state) = (text(key, "algorithm")?, text(key, "state")?);
+            ensure!(state == "active", "the key {name} of {tenant} is {state}");
+            facts.push(format!("{tenant}: {name} ({algorithm}, {state})"));
+        }
     }
     Ok(facts)
 }

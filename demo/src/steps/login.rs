@@ -10,7 +10,7 @@ use serde_json::Value;
 use url::Url;
 
 use super::identity::payload;
-use super::world::{CLIENT, error_of, text};
+use super::world::{CLIENT, CLIENT_2, error_of, text};
 use super::{Facts, World};
 use crate::browser::{Browser, form, title};
 
@@ -150,7 +150,7 @@ pub(super) async fn user_token(world: &mut World<'_>, client_id: &str, user: &st
 pub(super) async fn users(world: &mut World<'_>) -> Facts {
     let mut facts = Vec::new();
     for user in world.at.credentials.users.clone() {
-        let client = if user.tenant == "demo-1" { CLIENT } else { "demo-2.demo-confidential-client" };
+        let client = if user.tenant == "demo-1" { CLIENT } else { CLIENT_2 };
         let token = user_token(world, client, &user.username, "openid").await.with_context(|| user.username.clone())?;
         ensure!(payload(&token)?.get("tenant_id").is_some(), "the token names no tenant");
         facts.push(format!("{} of {}", user.username, user.tenant));

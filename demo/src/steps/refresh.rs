@@ -32,8 +32,8 @@ pub(super) async fn rotate(world: &mut World<'_>) -> Facts {
     let token = world.access.clone();
     let used = world.kms(&token, Method::GET, "/api/v1/keys", None).await?;
     ensure!(used.status == 200, "the new access token is answered {}", used.status);
-    // The old one stays for the next step, with the newest beside it.
-    world.code = text(&body, "refresh_token")?;
+    // The old one stays for the next step.
+    world.newest_refresh = text(&body, "refresh_token")?;
     Ok(vec!["two rotations; the newest access token works".to_owned()])
 }
 
@@ -52,7 +52,7 @@ async fn refused_by_kms(world: &mut World<'_>, token: &str) -> Result<Duration> 
 }
 
 pub(super) async fn replay(world: &mut World<'_>) -> Facts {
-    let (old, newest, access) = (world.refresh.clone(), world.code.clone(), world.access.clone());
+    let (old, newest, access) = (world.refresh.clone(), world.newest_refresh.clone(), world.access.clone());
     for (what, token) in [("the replayed token", &old), ("the newest token of the family", &newest)] {
         let answer = refresh(world, token).await?;
         let error = answer.json().get("error").and_then(Value::as_str).map(str::to_owned);

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail, ensure};
-use http::Method;
+use keyrealm_http::client::Answer;
 use serde_json::Value;
 
 use super::{Facts, World};
@@ -22,15 +22,16 @@ pub(super) async fn health(world: &mut World<'_>) -> Facts {
             match plain.get(&url).await {
                 Ok(answer) if answer.status == 200 => break answer,
                 other if began.elapsed() >= world.health_timeout => return not_ready(name, other),
-                _ => tokio::time::sleep(POLL).await,
+                _ => {
+                    let left = world.health_timeout.saturating_sub(began.elapsed());
+                    tokio::time::sleep(POLL.min(left)).await;
+                }
             }
         };
-        world.note(&Method::GET, &url, &bare);
         ensure!(bare.body.is_empty(), "{name} tells details to a caller without a certificate");
         let mut seen = "TLS 1.3, chain verified";
         if let Some(operator) = operator {
             let answer = operator.get(&url).await?;
-            world.note(&Method::GET, &url, &answer);
             let body = answer.json();
             ensure!(answer.status == 200, "{name} answers an operator {}: {body}", answer.status);
             ensure!(body.get("ready") == Some(&Value::Bool(true)), "{name} answers 200 and is not ready: {body}");
@@ -41,9 +42,9 @@ pub(super) async fn health(world: &mut World<'_>) -> Facts {
     Ok(facts)
 }
 
-fn not_ready(name: &str, last: Result<keyrealm_http::client::Answer, keyrealm_http::client::ClientError>) -> Facts {
+fn not_ready(name: &str, last: Result<Answer>) -> Facts {
     match last {
         Ok(answer) => bail!("{name} is not ready in time: it answers {}", answer.status),
-        Err(error) => Err(anyhow::Error::new(error).context(format!("{name} is not ready in time"))),
+        Err(error) => Err(error.context(format!("{name} is not ready in time"))),
     }
 }

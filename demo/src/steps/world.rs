@@ -1,4 +1,4 @@
-//! What the steps share: the endpoints, what earlier steps found, and calls that note each exchange.
+//! What the steps share: the endpoints, what earlier steps found, and calls.
 
 use std::time::Duration;
 
@@ -25,17 +25,21 @@ pub(crate) struct World<'e> {
     pub(crate) verifier: String,
     pub(crate) nonce: String,
     pub(crate) access: String,
+    /// The first refresh token, used up by the rotation.
     pub(crate) refresh: String,
+    /// The newest of its family.
+    pub(crate) newest_refresh: String,
     pub(crate) id_token: String,
     pub(crate) encryption_key: String,
     pub(crate) signing_key: String,
     pub(crate) ciphertext: String,
     pub(crate) signature: String,
-    exchanges: Vec<String>,
 }
 
 /// The client that most steps use.
 pub(crate) const CLIENT: &str = "demo-confidential-client";
+/// The same of the second tenant.
+pub(crate) const CLIENT_2: &str = "demo-2.demo-confidential-client";
 pub(crate) const CONTEXT: &str = "order=4711";
 pub(crate) const PLAINTEXT: &str = "a secret of the first tenant";
 
@@ -53,22 +57,13 @@ impl<'e> World<'e> {
             nonce: text(),
             access: text(),
             refresh: text(),
+            newest_refresh: text(),
             id_token: text(),
             encryption_key: text(),
             signing_key: text(),
             ciphertext: text(),
             signature: text(),
-            exchanges: Vec::new(),
         }
-    }
-
-    /// What was sent and answered since the last call, without secrets.
-    pub(crate) fn take_exchanges(&mut self) -> Vec<String> {
-        std::mem::take(&mut self.exchanges)
-    }
-
-    pub(crate) fn note(&mut self, method: &Method, url: &Url, answer: &Answer) {
-        self.exchanges.push(format!("{method} {} -> {} ({} bytes)", url.path(), answer.status, answer.body.len()));
     }
 
     /// An endpoint that the metadata names.
@@ -77,20 +72,12 @@ impl<'e> World<'e> {
         Ok(text.with_context(|| format!("the metadata has no {name}"))?.parse()?)
     }
 
-    pub(crate) async fn get(&mut self, url: &Url) -> Result<Answer> {
-        let answer = self.at.client.get(url).await?;
-        self.note(&Method::GET, url, &answer);
-        Ok(answer)
-    }
-
     /// A call of an OAuth endpoint by a client.
     pub(crate) async fn oauth(&mut self, endpoint: &str, client_id: &str, fields: &[(&str, &str)]) -> Result<Answer> {
         let url = self.endpoint(endpoint)?;
         let secret = self.at.credentials.secret(client_id);
         let basic = format!("Basic {}", STANDARD.encode(format!("{client_id}:{secret}")));
-        let answer = self.at.client.post_form(&url, &[(header::AUTHORIZATION, &basic)], fields).await?;
-        self.note(&Method::POST, &url, &answer);
-        Ok(answer)
+        self.at.client.post_form(&url, &[(header::AUTHORIZATION, &basic)], fields).await
     }
 
     /// An access token of a client of its own.
@@ -116,9 +103,7 @@ impl<'e> World<'e> {
             headers.push((header::CONTENT_TYPE, "application/json"));
         }
         let body = body.map(|body| body.to_string()).unwrap_or_default();
-        let answer = self.at.client.send(method.clone(), &url, &headers, body.into()).await?;
-        self.note(&method, &url, &answer);
-        Ok(answer)
+        self.at.client.send(method, &url, &headers, body).await
     }
 
     /// A call of the KMS with the user's token that must succeed.

@@ -73,7 +73,7 @@ fn the_demo_runs_against_pods_through_port_forwards() {
     let output = demo.output().unwrap();
     let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert_eq!(output.status.code(), Some(0), "{out}\n{err}");
-    assert!(out.contains("SUCCESS: 25 of 25"), "{out}");
+    assert!(out.contains("[SUCCESS] 25 of 25"), "{out}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
