@@ -102,6 +102,11 @@ async fn a_folder_made_half_is_made_whole() {
     // Another start changes nothing.
     assert!(run(&[&["kms"], &kept_in(path)[..]].concat()).status.success());
     assert_eq!(declared(path).await, whole);
+    // What an older demo did not have is added.
+    let forget = "DELETE FROM desired WHERE name = 'demo-user-2'";
+    sqlx::query(forget).execute(&mut control(path).await).await.unwrap();
+    assert!(run(&[&["identity"], &kept_in(path)[..]].concat()).status.success());
+    assert!(declared(path).await.keys().eq(whole.keys()));
 
     // Passwords that nobody knows are not replaced silently, and others than the file's are not pretended.
     let output = run(&[&["kms", "--demo-password"], &kept_in(path)[..]].concat());
