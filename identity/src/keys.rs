@@ -9,7 +9,7 @@ use keyrealm_crypto::sign::{ES256, RS256, SignatureScheme, Signer};
 use keyrealm_jose::jwk::{JwkSet, JwkSetError, PublicJwk, VerifyingKeys};
 use keyrealm_jose::jws;
 use keyrealm_store::{Database, Product, StoreError};
-use serde_json::{Map, Value};
+use serde::Serialize;
 
 use crate::storage::signing_keys;
 
@@ -37,6 +37,8 @@ struct Key {
     scheme: &'static SignatureScheme,
     signer: Box<dyn Signer>,
     kid: String,
+    /// What every token of the key begins with.
+    header: jws::Header,
 }
 
 /// The signing keys of this realm.
@@ -57,8 +59,8 @@ impl SigningKeys {
         clock: &SharedClock,
         random: &SharedRandom,
     ) -> Result<Arc<Self>, KeysError> {
-        let access = key(database, barrier, clock, random, &ES256).await?;
-        let id = key(database, barrier, clock, random, &RS256).await?;
+        let access = key(database, barrier, clock, random, (&ES256, "at+jwt")).await?;
+        let id = key(database, barrier, clock, random, (&RS256, "JWT")).await?;
         let keys = [&access, &id].map(|key| PublicJwk::new(&key.kid, key.scheme, key.signer.public_key())).to_vec();
         let published = serde_json::to_string(&JwkSet { keys }).unwrap_or_default();
         let verifying = VerifyingKeys::parse(published.as_bytes())?;
@@ -66,21 +68,19 @@ impl SigningKeys {
     }
 
     /// Signs an access token (RFC 9068, section 2.1).
-    pub(crate) fn sign_access(&self, claims: &Value) -> Result<String, CryptoError> {
-        sign(&self.access, "at+jwt", claims)
+    pub(crate) fn sign_access(&self, claims: &impl Serialize) -> Result<String, CryptoError> {
+        sign(&self.access, claims)
     }
 
     /// Signs an id_token.
-    pub(crate) fn sign_id(&self, claims: &Value) -> Result<String, CryptoError> {
-        sign(&self.id, "JWT", claims)
+    pub(crate) fn sign_id(&self, claims: &impl Serialize) -> Result<String, CryptoError> {
+        sign(&self.id, claims)
     }
 }
 
-fn sign(key: &Key, typ: &str, claims: &Value) -> Result<String, CryptoError> {
-    let mut header = Map::new();
-    header.insert("typ".to_owned(), typ.into());
-    header.insert("kid".to_owned(), key.kid.as_str().into());
-    jws::sign(header, claims.to_string().as_bytes(), key.scheme, key.signer.as_ref())
+fn sign(key: &Key, claims: &impl Serialize) -> Result<String, CryptoError> {
+    let claims = serde_json::to_vec(claims).map_err(|_| CryptoError::Failed("writing the claims"))?;
+    key.header.sign(&claims, key.signer.as_ref())
 }
 
 async fn key(
@@ -88,7 +88,7 @@ async fn key(
     barrier: &Barrier,
     clock: &SharedClock,
     random: &SharedRandom,
-    scheme: &'static SignatureScheme,
+    (scheme, typ): (&'static SignatureScheme, &str),
 ) -> Result<Key, KeysError> {
     let sealer = barrier.realm().await?;
     let mut tx = database.realm(Product::Identity).await?;
@@ -111,7 +111,9 @@ async fn key(
         sealer.open(&record(id.as_bytes(), scheme.name), &sealed).map_err(|_| KeysError::Integrity(scheme.name))?;
     let signer = scheme.signer(&private)?;
     let kid = keyrealm_jose::jwk::thumbprint(signer.public_key());
-    Ok(Key { scheme, signer, kid })
+    let members = [("typ".to_owned(), typ.into()), ("kid".to_owned(), kid.as_str().into())];
+    let header = jws::Header::new(members.into_iter().collect(), scheme);
+    Ok(Key { scheme, signer, kid, header })
 }
 
 fn record<'a>(row: &'a [u8], algorithm: &'a str) -> Record<'a> {

@@ -6,6 +6,7 @@ use keyrealm_crypto::{CryptoError, sha256};
 use keyrealm_jose::b64;
 use keyrealm_jose::jws::Unverified;
 use keyrealm_jose::jwt::{Claims, Expected, TokenError, validate};
+use serde::Serialize;
 use serde_json::json;
 
 use crate::app::App;
@@ -33,6 +34,35 @@ pub(crate) struct IdToken<'a> {
     pub(crate) access_token: &'a str,
 }
 
+/// The claims of an access token: typed, as most tokens that are minted are these.
+#[derive(Serialize)]
+struct AccessClaims<'a> {
+    iss: &'a str,
+    aud: Audience<'a>,
+    sub: &'a str,
+    client_id: &'a str,
+    tenant_id: TenantId,
+    scope: String,
+    jti: ObjectId,
+    iat: i64,
+    nbf: i64,
+    exp: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sid: Option<ObjectId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    family: Option<ObjectId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    auth_time: Option<i64>,
+}
+
+/// `aud`: the KMS, and Identity itself where userinfo may be asked.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Audience<'a> {
+    One(&'a str),
+    Both([&'a str; 2]),
+}
+
 /// How far `nbf` lies back, for verifiers whose clocks are behind.
 const NBF_BACK: i64 = 10;
 
@@ -46,33 +76,25 @@ impl App {
     pub(crate) fn mint_access(&self, about: &AccessToken<'_>) -> Result<String, CryptoError> {
         let now = self.clock.now().seconds();
         let audience = if about.scopes.contains(Scope::OpenId) {
-            json!([self.audience, self.issuer])
+            Audience::Both([&self.audience, &self.issuer])
         } else {
-            json!(self.audience)
+            Audience::One(&self.audience)
         };
-        let mut claims = json!({
-            "iss": self.issuer,
-            "aud": audience,
-            "sub": about.subject,
-            "client_id": about.client_id,
-            "tenant_id": about.tenant,
-            "scope": about.scopes.to_string(),
-            "jti": about.id,
-            "iat": now,
-            "nbf": now - NBF_BACK,
-            "exp": now + i64::from(self.lifetimes.access_seconds),
-        });
-        if let Some(claims) = claims.as_object_mut() {
-            if let Some(session) = about.session {
-                claims.insert("sid".to_owned(), session.to_string().into());
-            }
-            if let Some(family) = about.family {
-                claims.insert("family".to_owned(), family.to_string().into());
-            }
-            if let Some(at) = about.auth_time {
-                claims.insert("auth_time".to_owned(), at.seconds().into());
-            }
-        }
+        let claims = AccessClaims {
+            iss: &self.issuer,
+            aud: audience,
+            sub: &about.subject,
+            client_id: about.client_id,
+            tenant_id: about.tenant,
+            scope: about.scopes.to_string(),
+            jti: about.id,
+            iat: now,
+            nbf: now - NBF_BACK,
+            exp: now + i64::from(self.lifetimes.access_seconds),
+            sid: about.session,
+            family: about.family,
+            auth_time: about.auth_time.map(Timestamp::seconds),
+        };
         self.keys.sign_access(&claims)
     }
 

@@ -128,6 +128,9 @@ fn forward(state: &State, mut request: Request<Incoming>, pod: String, port: u16
             None => {
                 let _ = socket.send(Message::binary([&[1][..], b"connect: connection refused"].concat())).await;
                 let _ = socket.close(None).await;
+                // What the client has sent meanwhile is read to its answer: closed over unread bytes, a socket is reset, and
+                // the reset may overtake the message.
+                while let Some(Ok(_)) = socket.next().await {}
             }
         }
     });

@@ -11,19 +11,36 @@ use crate::{FormatError, b64, read_header, text_member};
 /// # Errors
 /// When the library fails to sign.
 pub fn sign(
-    mut members: Map<String, Value>,
+    members: Map<String, Value>,
     payload: &[u8],
     scheme: &SignatureScheme,
     signer: &dyn Signer,
 ) -> Result<String, CryptoError> {
-    members.insert("alg".to_owned(), scheme.name.into());
-    let mut token = b64::encode(Value::Object(members).to_string());
-    token.push('.');
-    token.push_str(&b64::encode(payload));
-    let signature = signer.sign(token.as_bytes())?;
-    token.push('.');
-    token.push_str(&b64::encode(signature));
-    Ok(token)
+    Header::new(members, scheme).sign(payload, signer)
+}
+
+/// A protected header, written once for any number of signatures.
+pub struct Header(String);
+
+impl Header {
+    /// The members, with `alg` from the scheme.
+    #[must_use]
+    pub fn new(mut members: Map<String, Value>, scheme: &SignatureScheme) -> Self {
+        members.insert("alg".to_owned(), scheme.name.into());
+        Self(b64::encode(Value::Object(members).to_string()))
+    }
+
+    /// Signs `payload` under this header; the signer is of the header's scheme.
+    ///
+    /// # Errors
+    /// When the library fails to sign.
+    pub fn sign(&self, payload: &[u8], signer: &dyn Signer) -> Result<String, CryptoError> {
+        let mut token = format!("{}.{}", self.0, b64::encode(payload));
+        let signature = signer.sign(token.as_bytes())?;
+        token.push('.');
+        token.push_str(&b64::encode(signature));
+        Ok(token)
+    }
 }
 
 /// A compact JWS, read but not verified: only its header may be looked at, to find the key.
