@@ -199,10 +199,7 @@ impl Running {
 
     /// Waits until a part that works in the background ends, which none should before the server is shut down.
     pub async fn failed(&mut self) -> String {
-        let failed = self.tasks.failed().await;
-        tracing::error!(failed, "the server cannot go on");
-        self.health.set("tasks", Check::Failed(failed.clone()));
-        failed
+        self.tasks.failed(&self.health).await
     }
 
     /// Ends in order: not ready, no new connections, requests under way finish, the instance's row goes.

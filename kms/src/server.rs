@@ -198,10 +198,7 @@ impl Running {
     /// Waits until a task that should run for ever has ended, such as by a panic; the answer names it. The server does not
     /// work any more: shut it down.
     pub async fn failed(&mut self) -> String {
-        let failed = self.tasks.failed().await;
-        tracing::error!(failed, "the server cannot go on");
-        self.health.set("tasks", Check::Failed(failed.clone()));
-        failed
+        self.tasks.failed(&self.health).await
     }
 
     /// Ends in order: not ready, no new connections, requests under way finish, the instance's row goes.

@@ -4,6 +4,8 @@ use std::collections::HashMap;
 
 use tokio::task::{Id, JoinError, JoinSet};
 
+use crate::{Check, Health};
+
 /// Tasks with names. They end when this is dropped.
 #[derive(Default)]
 pub struct Tasks {
@@ -18,14 +20,17 @@ impl Tasks {
         self.names.insert(id, name);
     }
 
-    /// Waits until one ends; the answer says which, and why.
-    pub async fn failed(&mut self) -> String {
+    /// Waits until one ends; the answer says which, and why. The server is unready from then on.
+    pub async fn failed(&mut self, health: &Health) -> String {
         let (id, reason) = match self.set.join_next_with_id().await {
             Some(Ok((id, ()))) => (id, "ended".to_owned()),
             Some(Err(error)) => (error.id(), why(error)),
             None => std::future::pending().await,
         };
-        format!("the task `{}` {reason}", self.names.get(&id).copied().unwrap_or("?"))
+        let failed = format!("the task `{}` {reason}", self.names.get(&id).copied().unwrap_or("?"));
+        tracing::error!(failed, "the server cannot go on");
+        health.set("tasks", Check::Failed(failed.clone()));
+        failed
     }
 
     /// Stops them all.
@@ -51,12 +56,12 @@ mod tests {
 
     #[tokio::test]
     async fn the_first_that_ends_is_named() {
-        let mut tasks = Tasks::default();
+        let (mut tasks, health) = (Tasks::default(), Health::default());
         tasks.spawn("endless", std::future::pending());
         tasks.spawn("short", async { panic!("on purpose") });
-        assert_eq!(tasks.failed().await, "the task `short` panicked: on purpose");
+        assert_eq!(tasks.failed(&health).await, "the task `short` panicked: on purpose");
         tasks.spawn("done", async {});
-        assert_eq!(tasks.failed().await, "the task `done` ended");
+        assert_eq!(tasks.failed(&health).await, "the task `done` ended");
         tasks.shutdown().await;
     }
 }
