@@ -9,8 +9,10 @@ use anyhow::{Context, Result, bail};
 
 /// The workspace folder.
 pub(crate) fn root() -> PathBuf {
-    // Set by cargo when it built this task: <workspace>/xtask.
-    let here = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    // <workspace>/xtask. As cargo runs this task first: two clones that share a target folder share this program, too, and
+    // where it was built may be gone.
+    let here = std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
+    let here = PathBuf::from(here);
     here.parent().map_or(here.clone(), PathBuf::from)
 }
 
