@@ -8,7 +8,7 @@ use keyrealm_crypto::CryptoError;
 use keyrealm_crypto::sign::{ES256, RS256, SignatureScheme, Signer};
 use keyrealm_jose::jwk::{JwkSet, JwkSetError, PublicJwk, VerifyingKeys};
 use keyrealm_jose::jws;
-use keyrealm_store::{Database, Product, StoreError};
+use keyrealm_store::{Database, Passing, Product, StoreError};
 use serde::Serialize;
 
 use crate::storage::signing_keys;
@@ -31,6 +31,16 @@ pub enum KeysError {
     /// Our own key set.
     #[error(transparent)]
     Set(#[from] JwkSetError),
+}
+
+impl Passing for KeysError {
+    fn is_passing(&self) -> bool {
+        match self {
+            Self::Store(error) => error.is_passing(),
+            Self::Barrier(error) => error.is_passing(),
+            _ => false,
+        }
+    }
 }
 
 struct Key {

@@ -7,16 +7,16 @@ use std::sync::Arc;
 use anyhow::{Context, Result, bail};
 use clap::{Args, Parser, Subcommand};
 use identity::seed::{self, DemoCredentials};
-use identity::{Config, Deps, Server};
+use identity::{Config, Deps, Running, Server};
 use keyrealm_base::{Clock, SharedClock, SharedRandom, SystemClock};
 use keyrealm_config::{LogFormat, Setting, Sources, environment, load};
 use keyrealm_crypto::SystemRandom;
 use keyrealm_http::{Sockets, probe};
 use keyrealm_registry::Registrar;
-use keyrealm_store::{Database, Product};
+use keyrealm_store::{Database, Product, patiently};
 use keyrealm_telemetry::Format;
 use keyrealm_tls::{TrustBundle, read_private, write_private};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// The Keyrealm identity server.
 #[derive(Parser)]
@@ -116,8 +116,38 @@ async fn serve(config: Config, demo: &Demo) -> Result<()> {
         LogFormat::Human => Format::Human,
     };
     keyrealm_telemetry::init(format, &config.telemetry.level, std::io::stderr)?;
+    // Before the start, which may take its time: the first process of a container has no default action for it.
+    let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
+    let (database, mut running) = tokio::select! {
+        started = start(config, demo) => started?,
+        () = told_to_end(&mut terminate) => {
+            tracing::info!("told to end before the server was started");
+            return Ok(());
+        }
+    };
+    let failed = tokio::select! {
+        () = told_to_end(&mut terminate) => None,
+        failed = running.failed() => Some(failed),
+    };
+    running.shutdown().await;
+    database.close().await;
+    match failed {
+        Some(failed) => bail!("{failed}; without it the server cannot go on"),
+        None => Ok(()),
+    }
+}
+
+async fn told_to_end(terminate: &mut Signal) {
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = tokio::signal::ctrl_c() => {}
+    }
+}
+
+/// A server that is ended on the way has done nothing that the next one does not complete.
+async fn start(config: Config, demo: &Demo) -> Result<(Arc<Database>, Running)> {
     let (clock, random): (SharedClock, SharedRandom) = (Arc::new(SystemClock), Arc::new(SystemRandom));
-    let database = Database::open(&config.database, Product::Identity, None).await?;
+    let database = patiently(async || Database::open(&config.database, Product::Identity, None).await).await?;
     if demo.demo || demo.reset_demo {
         let file = match (&demo.demo_credentials, &config.database.postgres) {
             (Some(file), _) => file.clone(),
@@ -130,27 +160,15 @@ async fn serve(config: Config, demo: &Demo) -> Result<()> {
     let listen = &config.server;
     let sockets = Sockets::bind(&listen.public.address, &listen.mtls.address, &listen.admin.address).await?;
     let deps = Deps { database: Arc::clone(&database), clock, random, sockets };
-    let mut running = Server::start(config, deps).await?;
-    let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
-    let failed = tokio::select! {
-        _ = terminate.recv() => None,
-        _ = tokio::signal::ctrl_c() => None,
-        failed = running.failed() => Some(failed),
-    };
-    running.shutdown().await;
-    database.close().await;
-    match failed {
-        Some(failed) => bail!("{failed}; without it the server cannot go on"),
-        None => Ok(()),
-    }
+    Ok((database, Server::start(config, deps).await?))
 }
 
 async fn declare_demo(database: &Database, registrar: &Registrar, demo: &Demo, file: &Path) -> Result<()> {
-    registrar.ensure_deployment("").await?;
+    patiently(async || registrar.ensure_deployment("").await).await?;
     if demo.reset_demo {
-        registrar.delete_demo().await?;
+        patiently(async || registrar.delete_demo().await).await?;
     }
-    let declared = seed::is_declared(database, registrar).await?;
+    let declared = patiently(async || seed::is_declared(database, registrar).await).await?;
     let kept: Option<DemoCredentials> = if file.exists() {
         let text = read_private(file)?;
         Some(serde_json::from_slice(text.expose()).with_context(|| format!("{} has another form", file.display()))?)
@@ -175,7 +193,7 @@ async fn declare_demo(database: &Database, registrar: &Registrar, demo: &Demo, f
         write_private(file, serde_json::to_string_pretty(&credentials)?.as_bytes())?;
         credentials
     };
-    seed::declare_demo(registrar, &credentials, &SystemRandom).await?;
+    patiently(async || seed::declare_demo(registrar, &credentials, &SystemRandom).await).await?;
     tracing::info!(file = %file.display(), "the demo is declared");
     Ok(())
 }

@@ -10,7 +10,7 @@ use keyrealm_config::ConfigError;
 use keyrealm_crypto::password::{PasswordHash, PasswordPool, PasswordPoolError};
 use keyrealm_http::{Addresses, Api, Check, Health, Limits, Routers, Serving, Sockets, Standard, Tasks};
 use keyrealm_registry::{Condition, Presence, Registrar, RegistryError, Vitals};
-use keyrealm_store::{Database, Product, Space, StoreError};
+use keyrealm_store::{Database, Product, Space, StoreError, patiently};
 use keyrealm_tls::{IdentityFiles, ReloadingIdentity, TlsError, TrustBundle, Watch, read_private};
 
 use crate::app::App;
@@ -100,14 +100,14 @@ impl Server {
         let unseal = UnsealKey::parse(&read_private(&config.barrier.unseal_key_file)?)?;
 
         let registrar = Registrar::new(Arc::clone(&database), Arc::clone(&clock), Arc::clone(&random));
-        let meta = registrar.ensure_deployment("").await?;
-        database.migrate(Space::Realm(Product::Identity), storage::REALM).await?;
-        let (own_clock, own_random) = (Arc::clone(&clock), Arc::clone(&random));
-        let own_database = Arc::clone(&database);
-        let product = Product::Identity;
-        let barrier =
-            Barrier::unseal(own_database, product, meta.deployment_id, &unseal, own_clock, own_random).await?;
-        let keys = SigningKeys::load(&database, &barrier, &clock, &random).await?;
+        let meta = patiently(async || registrar.ensure_deployment("").await).await?;
+        patiently(async || database.migrate(Space::Realm(Product::Identity), storage::REALM).await).await?;
+        let barrier = patiently(async || {
+            let (clock, random) = (Arc::clone(&clock), Arc::clone(&random));
+            Barrier::unseal(Arc::clone(&database), Product::Identity, meta.deployment_id, &unseal, clock, random).await
+        })
+        .await?;
+        let keys = patiently(async || SigningKeys::load(&database, &barrier, &clock, &random).await).await?;
 
         let mut tasks = Tasks::default();
         let directory = Arc::new(Directory::new(Arc::clone(&database)));
@@ -116,7 +116,10 @@ impl Server {
             async move { directory.epochs.follow(Product::Identity, notices, || directory.forget()).await }
         });
         let revocations = Arc::new(RevocationList::new(REVOCATIONS_AGE));
-        let follow = follow_revocations(Arc::clone(&database), Arc::clone(&revocations), Arc::clone(&clock)).await?;
+        let follow = patiently(async || {
+            follow_revocations(Arc::clone(&database), Arc::clone(&revocations), Arc::clone(&clock)).await
+        })
+        .await?;
         tasks.spawn("revocations", follow);
         let list = Arc::clone(&revocations);
         let revoker = Arc::new(Revoker::new(Arc::clone(&database), Arc::clone(&clock), list, &config.tokens));
@@ -128,7 +131,7 @@ impl Server {
             Arc::clone(&random),
         );
         let notices = database.notices();
-        reconciler.once().await?;
+        patiently(async || reconciler.once().await).await?;
         tasks.spawn("reconcile", reconciler.run(notices));
         let (own, own_clock) = (Arc::clone(&directory), Arc::clone(&clock));
         tasks.spawn("purge", purge::run(Arc::clone(&database), own, own_clock, config.tokens.clone()));
@@ -149,7 +152,7 @@ impl Server {
             dummy: PasswordHash::dummy(random.as_ref()),
             throttle: Throttle::new(),
         });
-        database.wait_fresh().await?;
+        patiently(async || database.wait_fresh().await).await?;
         let health = Health::default();
         health.set("database", Check::Ok);
         let presence = Presence::new(Arc::clone(&database), Product::Identity, Arc::clone(&clock), &random);

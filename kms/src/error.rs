@@ -8,7 +8,7 @@ use keyrealm_barrier::{BarrierError, HeadError, RecordError};
 use keyrealm_base::ProblemCode;
 use keyrealm_crypto::CryptoError;
 use keyrealm_http::Problem;
-use keyrealm_store::StoreError;
+use keyrealm_store::{Passing, StoreError};
 
 use crate::domain::algorithm::Algorithm;
 use crate::domain::key::KeyState;
@@ -61,6 +61,12 @@ impl From<HeadError> for KmsError {
             HeadError::Store(error) => Self::Store(error),
             other => Self::Integrity(other.to_string()),
         }
+    }
+}
+
+impl Passing for KmsError {
+    fn is_passing(&self) -> bool {
+        Self::is_passing(self)
     }
 }
 

@@ -12,11 +12,11 @@ use keyrealm_crypto::SystemRandom;
 use keyrealm_http::client::ClientOptions;
 use keyrealm_http::{Sockets, probe};
 use keyrealm_registry::Registrar;
-use keyrealm_store::{Database, Product};
+use keyrealm_store::{Database, Product, patiently};
 use keyrealm_telemetry::Format;
 use keyrealm_tls::TrustBundle;
-use kms::{Config, Deps, Server};
-use tokio::signal::unix::{SignalKind, signal};
+use kms::{Config, Deps, Running, Server};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// The Keyrealm key management service.
 #[derive(Parser)]
@@ -102,24 +102,17 @@ async fn serve(config: Config, demo: bool, reset_demo: bool) -> Result<()> {
         LogFormat::Human => Format::Human,
     };
     keyrealm_telemetry::init(format, &config.telemetry.level, std::io::stderr)?;
-    let (clock, random): (SharedClock, SharedRandom) = (Arc::new(SystemClock), Arc::new(SystemRandom));
-    let database = Database::open(&config.database, Product::Kms, None).await?;
-    if demo || reset_demo {
-        let registrar = Registrar::new(Arc::clone(&database), Arc::clone(&clock), Arc::clone(&random));
-        registrar.ensure_deployment("").await?;
-        if reset_demo {
-            registrar.delete_demo().await?;
-        }
-        kms::seed::declare_demo(&registrar).await?;
-    }
-    let listen = &config.server;
-    let sockets = Sockets::bind(&listen.public.address, &listen.mtls.address, &listen.admin.address).await?;
-    let deps = Deps { database: Arc::clone(&database), clock, random, sockets, client: ClientOptions::default() };
-    let mut running = Server::start(config, deps).await?;
+    // Before the start, which may take its time: the first process of a container has no default action for it.
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
+    let (database, mut running) = tokio::select! {
+        started = start(config, demo, reset_demo) => started?,
+        () = told_to_end(&mut terminate) => {
+            tracing::info!("told to end before the server was started");
+            return Ok(());
+        }
+    };
     let failed = tokio::select! {
-        _ = terminate.recv() => None,
-        _ = tokio::signal::ctrl_c() => None,
+        () = told_to_end(&mut terminate) => None,
         failed = running.failed() => Some(failed),
     };
     running.shutdown().await;
@@ -128,6 +121,31 @@ async fn serve(config: Config, demo: bool, reset_demo: bool) -> Result<()> {
         Some(failed) => bail!("{failed}; without it the server cannot go on"),
         None => Ok(()),
     }
+}
+
+async fn told_to_end(terminate: &mut Signal) {
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = tokio::signal::ctrl_c() => {}
+    }
+}
+
+/// A server that is ended on the way has done nothing that the next one does not complete.
+async fn start(config: Config, demo: bool, reset_demo: bool) -> Result<(Arc<Database>, Running)> {
+    let (clock, random): (SharedClock, SharedRandom) = (Arc::new(SystemClock), Arc::new(SystemRandom));
+    let database = patiently(async || Database::open(&config.database, Product::Kms, None).await).await?;
+    if demo || reset_demo {
+        let registrar = Registrar::new(Arc::clone(&database), Arc::clone(&clock), Arc::clone(&random));
+        patiently(async || registrar.ensure_deployment("").await).await?;
+        if reset_demo {
+            patiently(async || registrar.delete_demo().await).await?;
+        }
+        patiently(async || kms::seed::declare_demo(&registrar).await).await?;
+    }
+    let listen = &config.server;
+    let sockets = Sockets::bind(&listen.public.address, &listen.mtls.address, &listen.admin.address).await?;
+    let deps = Deps { database: Arc::clone(&database), clock, random, sockets, client: ClientOptions::default() };
+    Ok((database, Server::start(config, deps).await?))
 }
 
 async fn live(config: &Config, path: &str) -> Result<()> {

@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "helpers of tests fail the test")]
 
 use std::path::PathBuf;
-use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -10,7 +10,7 @@ use keyrealm_barrier::UnsealKey;
 use keyrealm_base::{SharedClock, SystemClock};
 use keyrealm_crypto::SystemRandom;
 use keyrealm_store::Product;
-use keyrealm_testkit::{On, TestDatabase, TestIssuer, TestTls, free_port, on_each_database};
+use keyrealm_testkit::{On, Program, TestDatabase, TestIssuer, TestTls, free_port, on_each_database};
 use keyrealm_tls::client_config;
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -22,7 +22,7 @@ const AUDIENCE: &str = "https://kms.keyrealm.local";
 /// Of the server, between SIGTERM and the cut.
 const GRACE: Duration = Duration::from_secs(5);
 
-struct Program {
+struct Kms {
     tls: TestTls,
     issuer: TestIssuer,
     _test: TestDatabase,
@@ -30,35 +30,7 @@ struct Program {
     port: u16,
 }
 
-/// Killed when the test is over.
-struct Process(Child);
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-impl Process {
-    fn terminate(&self) {
-        let pid = self.0.id().to_string();
-        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
-    }
-
-    async fn ended(&mut self, within: Duration) -> ExitStatus {
-        let began = Instant::now();
-        loop {
-            if let Some(status) = self.0.try_wait().unwrap() {
-                return status;
-            }
-            assert!(began.elapsed() < within, "it does not end");
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    }
-}
-
-impl Program {
+impl Kms {
     async fn new(on: On) -> Self {
         let (tls, test) = (TestTls::new(), TestDatabase::new(on).await);
         let clock: SharedClock = Arc::new(SystemClock);
@@ -84,19 +56,9 @@ impl Program {
         command
     }
 
-    fn run(&self, arguments: &[&str]) -> Output {
-        self.command(arguments).output().unwrap()
-    }
-
-    async fn serve(&self) -> Process {
-        let log = std::fs::File::create(self.tls.path("log")).unwrap();
-        let mut process = Process(self.command(&["serve", "--demo"]).stderr(log).spawn().unwrap());
-        let began = Instant::now();
-        while !self.run(&["ready"]).status.success() {
-            let log = std::fs::read_to_string(self.tls.path("log")).unwrap();
-            assert!(process.0.try_wait().unwrap().is_none() && began.elapsed() < Duration::from_secs(60), "{log}");
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
+    async fn serve(&self) -> Program {
+        let mut process = Program::start(&mut self.command(&["serve", "--demo"]), self.tls.path("log"));
+        process.until(&mut self.command(&["ready"]), Duration::from_secs(60)).await;
         process
     }
 
@@ -122,24 +84,24 @@ impl Program {
 
 /// SIGTERM while a request is under way: it is answered when it ends in time, and the program ends with 0.
 async fn an_orderly_end_waits_for_requests(on: On) {
-    let program = Program::new(on).await;
+    let program = Kms::new(on).await;
     let mut process = program.serve().await;
     let mut request = program.begin_request().await;
     process.terminate();
     tokio::time::sleep(Duration::from_millis(700)).await;
-    assert!(process.0.try_wait().unwrap().is_none(), "it waits");
+    assert!(process.ended().is_none(), "it waits");
     assert!(TcpStream::connect(("127.0.0.1", program.port)).await.is_err(), "nothing new is taken");
     request.write_all(b"}").await.unwrap();
     let mut answer = Vec::new();
     let _ = tokio::time::timeout(Duration::from_secs(5), request.read_to_end(&mut answer)).await.unwrap();
     let answer = String::from_utf8_lossy(&answer).into_owned();
     assert!(answer.starts_with("HTTP/1.1 400") && answer.contains("invalid-field"), "{answer}");
-    assert!(process.ended(GRACE).await.success());
+    assert!(process.end(GRACE).await.success());
 }
 
 /// One that does not end is cut after the grace; the program ends all the same, and in order.
 async fn an_orderly_end_does_not_wait_for_ever(on: On) {
-    let program = Program::new(on).await;
+    let program = Kms::new(on).await;
     let mut process = program.serve().await;
     let mut request = program.begin_request().await;
     let began = Instant::now();
@@ -148,15 +110,15 @@ async fn an_orderly_end_does_not_wait_for_ever(on: On) {
     let _ = tokio::time::timeout(GRACE + Duration::from_secs(5), request.read_to_end(&mut answer)).await.unwrap();
     assert!(began.elapsed() > GRACE - Duration::from_millis(500), "{:?}", began.elapsed());
     assert!(answer.is_empty(), "{}", String::from_utf8_lossy(&answer));
-    assert!(process.ended(Duration::from_secs(5)).await.success());
-    let log = std::fs::read_to_string(program.tls.path("log")).unwrap();
+    assert!(process.end(Duration::from_secs(5)).await.success());
+    let log = process.log();
     assert!(log.contains("requests were cut off"), "{log}");
 }
 
 /// Flags over environment over files; what is no setting is named, whoever gives it.
 #[tokio::test]
 async fn settings_come_from_flags_and_the_environment() {
-    let program = Program::new(On::Sqlite).await;
+    let program = Kms::new(On::Sqlite).await;
     let check = |variables: &[(&str, &str)], flags: &[&str]| {
         let mut command = program.command(&["check-config"]);
         for flag in flags {

@@ -21,7 +21,7 @@ pub use unseal::{UnsealKey, UnsealKeyError};
 use std::sync::Arc;
 
 use keyrealm_crypto::CryptoError;
-use keyrealm_store::StoreError;
+use keyrealm_store::{Passing, StoreError};
 
 /// Why the barrier does not open.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -57,6 +57,12 @@ pub enum BarrierError {
     /// The cryptographic library failed.
     #[error("{0}")]
     Crypto(Arc<CryptoError>),
+}
+
+impl Passing for BarrierError {
+    fn is_passing(&self) -> bool {
+        matches!(self, Self::Store(error) if error.is_passing())
+    }
 }
 
 impl From<CryptoError> for BarrierError {

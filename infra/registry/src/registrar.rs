@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use keyrealm_base::{DeploymentId, SharedClock, SharedRandom, TenantId};
 use keyrealm_crypto::sha256_hex;
-use keyrealm_store::{ControlTx, Database, Notice, Product, Space, Sql, StoreError};
+use keyrealm_store::{ControlTx, Database, Notice, Passing, Product, Space, Sql, StoreError};
 use serde_json::Value;
 
 use crate::tables::{MIGRATIONS, desired, meta, tenants, writable};
@@ -27,6 +27,12 @@ pub enum RegistryError {
     /// The database failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+impl Passing for RegistryError {
+    fn is_passing(&self) -> bool {
+        matches!(self, Self::Store(error) if error.is_passing())
+    }
 }
 
 /// Writes `meta`, `tenants` and `desired`.

@@ -79,6 +79,17 @@ pub enum StoreError {
         /// The connection's error.
         cause: String,
     },
+    /// A connection was refused, and waiting does not help.
+    #[error(
+        "cannot connect to PostgreSQL as `{login}`: {cause}; waiting does not help: mend the login, the certificates or the \
+         settings"
+    )]
+    Refused {
+        /// As whom.
+        login: String,
+        /// What the server or the check of it says.
+        cause: String,
+    },
     /// A login is not fit for what it is used for.
     #[error("the PostgreSQL login `{login}` {reason}; run as an administrator: {mend}")]
     Login {

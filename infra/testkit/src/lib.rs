@@ -7,6 +7,7 @@ mod issuer;
 mod log;
 mod port;
 mod postgres;
+mod program;
 mod proxy;
 mod tls;
 
@@ -16,6 +17,7 @@ pub use issuer::TestIssuer;
 pub use log::CapturedLog;
 pub use port::free_port;
 pub use postgres::{Lifetime, PostgresServer, SERVER_VARIABLE};
+pub use program::Program;
 pub use proxy::SilentProxy;
 pub use tls::TestTls;
 

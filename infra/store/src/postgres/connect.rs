@@ -90,6 +90,22 @@ async fn connect(options: &PgConnectOptions) -> Result<PgConnection, sqlx::Error
     Ok(connection)
 }
 
+/// Whether a connection that was not made may be made a little later: the server starts, stops or is full, or the way to it is
+/// cut. Not when it refuses login or database, or when certificates do not fit.
+fn passes(error: &sqlx::Error) -> bool {
+    match error {
+        // A handshake that fails is invalid data; the others are about the CA's file.
+        sqlx::Error::Io(error) => !matches!(
+            error.kind(),
+            ErrorKind::InvalidData | ErrorKind::InvalidInput | ErrorKind::NotFound | ErrorKind::PermissionDenied
+        ),
+        sqlx::Error::Database(error) => {
+            matches!(error.code().as_deref(), Some("57P01" | "57P02" | "57P03" | "53300" | "57014" | "55P03"))
+        }
+        _ => false,
+    }
+}
+
 /// sqlx brings its own TLS settings, which would take 1.2, too: the server says what was agreed on.
 async fn check_tls(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
     let version: Option<String> = sqlx::query_scalar("SELECT version FROM pg_stat_ssl WHERE pid = pg_backend_pid()")
@@ -116,10 +132,12 @@ async fn attributes(options: &PgConnectOptions, login: &str) -> Result<Attribute
     let failed = |cause: String| StoreError::Connect { login: login.to_owned(), cause };
     let query = "SELECT rolsuper, rolinherit, rolcreaterole FROM pg_roles WHERE rolname = current_user";
     let read = async { sqlx::query(query).fetch_one(&mut connect(options).await?).await };
-    let row = tokio::time::timeout(ACQUIRE, read)
-        .await
-        .map_err(|_| failed("it does not answer".to_owned()))?
-        .map_err(|error| failed(error.to_string()))?;
+    let row = tokio::time::timeout(ACQUIRE, read).await.map_err(|_| failed("it does not answer".to_owned()))?.map_err(
+        |error| match passes(&error) {
+            true => failed(error.to_string()),
+            false => StoreError::Refused { login: login.to_owned(), cause: error.to_string() },
+        },
+    )?;
     let read = |column: &str| row.try_get(column).map_err(|_| StoreError::Column("rolsuper"));
     Ok(Attributes {
         superuser: read("rolsuper")?,
