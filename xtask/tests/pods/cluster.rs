@@ -33,6 +33,11 @@ impl Cluster {
         self.feed(arguments, "")
     }
 
+    /// As [`Cluster::kubectl`], where it may fail; the error is what it said.
+    pub(crate) fn try_kubectl(&self, arguments: &[&str]) -> Result<String, String> {
+        Self::run(arguments, "")
+    }
+
     pub(crate) fn json(&self, arguments: &[&str]) -> Value {
         serde_json::from_str(&self.kubectl(&[arguments, &["--output", "json"]].concat())).unwrap()
     }
@@ -44,13 +49,18 @@ impl Cluster {
     }
 
     fn feed(&self, arguments: &[&str], input: &str) -> String {
+        Self::run(arguments, input).unwrap_or_else(|said| panic!("kubectl {arguments:?}: {said}"))
+    }
+
+    fn run(arguments: &[&str], input: &str) -> Result<String, String> {
         let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
         command.args(["cluster", "--bed", "kubectl"]).args(arguments);
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
         let output = child.wait_with_output().unwrap();
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "kubectl {arguments:?}: {said}");
-        String::from_utf8(output.stdout).unwrap()
+        if !output.status.success() {
+            return Err(String::from_utf8_lossy(&output.stderr).into_owned());
+        }
+        Ok(String::from_utf8(output.stdout).unwrap())
     }
 }

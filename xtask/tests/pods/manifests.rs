@@ -43,10 +43,14 @@ fn labels(product: &str) -> Value {
 pub(crate) fn deployment(namespace: &str, product: &str, arguments: &[&str]) -> Value {
     let mtls = if product == "kms" { 8443 } else { 8444 };
     let config = "/config/config.yml";
-    let probe = |command: &str, period: u32, failures: u32| {
+    // Each probe is a process with a handshake of its own: on a loaded machine it takes seconds, and many of them are a load
+    // by themselves. Hence a container is ended only for what lasts: a start that takes longer than it waits for its
+    // database (a minute a step), and two minutes without an answer. Ended sooner, all containers of a slow machine start
+    // anew at once, and make it slower. Readiness takes nobody's work away and may be quick.
+    let probe = |command: &str, period: u32, timeout: u32, failures: u32| {
         json!({
             "exec": {"command": [format!("/{product}"), command, "--config", config]},
-            "periodSeconds": period, "timeoutSeconds": 5, "failureThreshold": failures,
+            "periodSeconds": period, "timeoutSeconds": timeout, "failureThreshold": failures,
         })
     };
     let mut args = vec!["serve", "--config", config];
@@ -79,9 +83,9 @@ pub(crate) fn deployment(namespace: &str, product: &str, arguments: &[&str]) -> 
                             "allowPrivilegeEscalation": false, "readOnlyRootFilesystem": true,
                             "capabilities": {"drop": ["ALL"]},
                         },
-                        "startupProbe": probe("live", 1, 60),
-                        "readinessProbe": probe("ready", 2, 2),
-                        "livenessProbe": probe("live", 10, 3),
+                        "startupProbe": probe("live", 2, 10, 75),
+                        "readinessProbe": probe("ready", 2, 5, 2),
+                        "livenessProbe": probe("live", 20, 15, 6),
                         // Until nobody is sent here any more.
                         "lifecycle": {"preStop": {"sleep": {"seconds": 3}}},
                         "resources": {"requests": {"cpu": "50m", "memory": "64Mi"}, "limits": {"memory": "256Mi"}},

@@ -184,10 +184,35 @@ impl Realm {
         self.pod_objects().iter().map(|pod| pod["metadata"]["name"].as_str().unwrap().to_owned()).collect()
     }
 
-    /// How often each container was started anew.
-    pub(crate) fn restarts(&self) -> Vec<u64> {
-        let restarts = |pod: &Value| pod["status"]["containerStatuses"][0]["restartCount"].as_u64().unwrap();
+    /// Every pod, and how often its container was started anew.
+    pub(crate) fn restarts(&self) -> Vec<(String, u64)> {
+        let restarts = |pod: &Value| {
+            let name = pod["metadata"]["name"].as_str().unwrap().to_owned();
+            (name, pod["status"]["containerStatuses"][0]["restartCount"].as_u64().unwrap())
+        };
         self.pod_objects().iter().map(restarts).collect()
+    }
+
+    /// Fails unless the pods are those of before and none of their containers was started anew; says why one was.
+    pub(crate) fn assert_not_restarted(&self, before: &[(String, u64)]) {
+        let now = self.restarts();
+        if now == before {
+            return;
+        }
+        let mut reasons = String::new();
+        for pod in self.pod_objects() {
+            let (name, status) = (pod["metadata"]["name"].as_str().unwrap(), &pod["status"]["containerStatuses"][0]);
+            if status["restartCount"] == 0
+                || before.contains(&(name.to_owned(), status["restartCount"].as_u64().unwrap()))
+            {
+                continue;
+            }
+            let log = self.cluster.try_kubectl(&["--namespace", &self.namespace, "logs", "--previous", name]);
+            let log = log.unwrap_or_else(|error| error);
+            reasons.push_str(&format!("\n{name} ended: {}\nits log:\n{log}", status["lastState"]));
+        }
+        let events = self.kubectl(&["get", "events", "--field-selector", "type=Warning"]);
+        panic!("pods or containers were started anew: {before:?} before, {now:?} now{reasons}\nwarnings:\n{events}");
     }
 
     /// Product and address of every pod.
