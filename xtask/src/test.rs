@@ -52,6 +52,9 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     for document in openapi::paths() {
         stage("OpenAPI validator", Command::new(&validator).arg(document))?;
     }
+    // Built once from Go modules: helm in two minutes, kubeconform and the schemas in some seconds.
+    let chart = ["test", "-p", "xtask", "--features", "clusters", "--test", "chart"];
+    stage("the chart (with its tools built: about 20 s)", &mut cargo(&chart))?;
     readme::check()?;
     if options.no_pods {
         say("NOT RUN (--no-pods): clusters, images, and KMS and Identity in pods");
