@@ -23,10 +23,10 @@ pub(crate) struct Image {
 
 /// The images whose program is in the workspace.
 pub(crate) fn images() -> impl Iterator<Item = &'static Image> + Clone {
-    IMAGES.iter().filter(|image| image.package != OPERATOR || root().join(OPERATOR).join("Cargo.toml").is_file())
+    IMAGES.iter().filter(|image| image.package != OPERATOR || root().join(OPERATOR).join("src/main.rs").is_file())
 }
 
-/// The package that a workspace may lack.
+/// The package that has no program yet.
 const OPERATOR: &str = "operator";
 /// All images.
 const IMAGES: &[Image] = &[

@@ -37,7 +37,7 @@ const WATCHED: &str = "
     events.k8s.io/events: create patch
     keyrealm.dev/demoenvironments/finalizers: update
     keyrealm.dev/demoenvironments/status: patch
-    keyrealm.dev/demoenvironments: get list patch watch
+    keyrealm.dev/demoenvironments: delete get list patch watch
     keyrealm.dev/realms/finalizers: update
     keyrealm.dev/realms/status: patch
     keyrealm.dev/realms: create delete get list patch watch

@@ -96,6 +96,35 @@ fn texts_stay_texts() {
     assert_eq!(template["spec"]["containers"][0]["env"].as_array().unwrap().last().unwrap()["value"], tricky);
 }
 
+/// The table of the guide has every value with its default.
+#[test]
+fn the_guide_knows_every_value() {
+    let values: Value = serde_yaml::from_str(&fs::read_to_string(source().join("values.yaml")).unwrap()).unwrap();
+    let guide = fs::read_to_string(source().join("README.md")).unwrap();
+    let rows = guide.lines().filter_map(|line| line.strip_prefix("| `")?.split_once("` | `"));
+    let row = |(name, rest): (&str, &str)| {
+        let (default, _) = rest.split_once("` |").unwrap();
+        let default: Value = serde_json::from_str(default).unwrap_or_else(|_| panic!("{name}: {default}"));
+        (name.to_owned(), default.to_string())
+    };
+    let named: BTreeSet<(String, String)> = rows.map(row).collect();
+    let mut there = BTreeSet::new();
+    leaves(&values, "", &mut there);
+    assert_eq!(named, there);
+}
+
+fn leaves(value: &Value, path: &str, found: &mut BTreeSet<(String, String)>) {
+    match value.as_object().filter(|fields| !fields.is_empty()) {
+        // A map of the user's own names is one value.
+        Some(fields) if !path.ends_with("podLabels") => {
+            for (name, value) in fields {
+                leaves(value, &format!("{path}.{name}"), found);
+            }
+        }
+        _ => drop(found.insert((path.trim_start_matches('.').to_owned(), value.to_string()))),
+    }
+}
+
 /// Every object of the schema is closed, and every value has a description.
 #[test]
 fn the_schema_is_strict_and_knows_every_value() {
