@@ -82,6 +82,10 @@ fn pods(options: &Options) -> Result<()> {
 fn on_the_bed(install: &[&str]) -> Result<()> {
     stage("images", own(&["images", "--load"]).args(install))?;
     stage("tests on clusters", &mut cargo(&["test", "-p", "xtask", "--features", "clusters", "--test", "clusters"]))?;
+    stage(
+        "the chart on API servers",
+        &mut cargo(&["test", "-p", "xtask", "--features", "clusters", "--test", "release"]),
+    )?;
     let pods = ["test", "-p", "xtask", "--features", "clusters", "--test", "pods", "--", "--test-threads=1"];
     stage("tests in pods", cargo(&pods).env(HELD, "1"))
 }

@@ -140,7 +140,7 @@ fn stand_in(plural: &str) -> Value {
                     "description": "As {{ .Values.x }} and `y`: no template, \"quoted\"\nand on two lines.",
                     "properties": { "spec": { "type": "object", "properties": {
                         "large": { "type": "integer", "format": "int64", "maximum": 1_099_511_627_776_i64, "default": 2_147_483_647 },
-                        "part": { "type": "number", "default": 0.5 },
+                        "part": { "type": "number", "default": 0.5, "minimum": 0.0, "maximum": 31_536_000.0 },
                         "text": { "type": "string", "default": "yes", "enum": ["yes", "1", "null", "1e3"] },
                     }}},
                     "x-kubernetes-validations": [{ "rule": "self.spec.text != '\"'", "message": "x: y" }],

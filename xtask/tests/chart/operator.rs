@@ -161,7 +161,7 @@ fn the_operator_is_told_what_the_values_say() {
         ("IMAGES__IDENTITY", "registry.example/identity:b"),
         ("IMAGES__PULL_POLICY", "Never"),
         ("TELEMETRY__LEVEL", "info,operator=debug"),
-        ("WATCH__RESYNC_SECONDS", "600"),
+        ("LEASE__RETRY_SECONDS", "1"),
     ] {
         assert!(all.contains(&(name.to_owned(), value.to_owned())), "{name}: {all:?}");
     }

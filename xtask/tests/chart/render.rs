@@ -5,7 +5,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use super::chart::{Chart, VARIANTS, helm, of_kind, said, source, the, xtask};
+use super::chart::{Chart, DEFINITIONS, VARIANTS, helm, of_kind, said, source, the, xtask};
 
 const VERSIONS: &[&str] = &["1.33.0", "1.34.4", "1.35.0", "1.36.0", "1.37.2"];
 /// Those that there are schemas of: what is valid in both is valid between them.
@@ -103,6 +103,10 @@ fn every_object_says_whose_it_is() {
             assert_eq!(labels["app.kubernetes.io/instance"], "test", "{object}");
         }
     }
+    // Another release beside it, of another name, takes none of them.
+    for object in chart.objects("defaults", &[]).iter().filter(|object| object["kind"] != "CustomResourceDefinition") {
+        assert!(object["metadata"]["name"].as_str().unwrap().starts_with("test-keyrealm"), "{object}");
+    }
     let named = chart.objects("everything", &[]);
     assert!(named.iter().all(|object| object["metadata"]["labels"]["team"] == "platform"));
 }
@@ -125,6 +129,23 @@ fn another_chart_may_depend_on_it() {
     assert!(output.status.success() && said(&output).contains("replicas: 2"), "{}", said(&output));
     let output = helm(&["template", "test", &path, "--set", "keyrealm.enabled=false"]);
     assert!(output.status.success() && output.stdout.trim_ascii().is_empty(), "{}", said(&output));
+}
+
+#[test]
+fn the_package_has_what_is_installed_and_no_tests() {
+    let chart = Chart::new();
+    let folder = tempfile::tempdir().unwrap();
+    let [path, target] = [chart.path(), folder.path()].map(|path| path.display().to_string());
+    let output = helm(&["package", &path, "--destination", &target]);
+    assert!(output.status.success(), "{}", said(&output));
+    let package = folder.path().join(format!("keyrealm-{}.tgz", env!("CARGO_PKG_VERSION")));
+    let listed = Command::new("tar").arg("--list").arg("--gzip").arg("--file").arg(package).output().unwrap();
+    let names = String::from_utf8(listed.stdout).unwrap();
+    for wanted in ["values.schema.json", "README.md", "templates/crds.yaml", "templates/NOTES.txt"] {
+        assert!(names.contains(&format!("keyrealm/{wanted}\n")), "{wanted}: {names}");
+    }
+    assert_eq!(names.matches("keyrealm/files/crds/").count(), DEFINITIONS.len(), "{names}");
+    assert!(!names.contains("keyrealm/ci/"), "{names}");
 }
 
 /// What is printed after an installation can be pasted.
