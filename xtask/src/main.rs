@@ -1,5 +1,6 @@
-//! Developer tasks: `cargo xtask <test|cluster|images|compose|openapi>`.
+//! Developer tasks: `cargo xtask <test|cluster|images|compose|helm|kubeconform|chart|openapi>`.
 
+mod chart;
 mod cluster;
 mod command;
 mod compose;
@@ -43,6 +44,16 @@ enum Task {
     Images(images::Options),
     /// A real `docker compose`, the plugin built and the engine started where they are missing.
     Compose(compose::Options),
+    /// A real Helm on the cluster of `cargo xtask cluster`.
+    Helm(chart::Arguments),
+    /// kubeconform, with schemas made from the API of Kubernetes 1.34 and 1.37.
+    Kubeconform(chart::Arguments),
+    /// Copies the resource definitions of crds/ into the chart.
+    Chart {
+        /// Fails when a copy differs, instead of writing it.
+        #[arg(long)]
+        check: bool,
+    },
 }
 
 fn main() -> ExitCode {
@@ -61,7 +72,10 @@ fn run(task: Task) -> Result<()> {
         Task::Cluster(options) => cluster::run(options),
         Task::Openapi { check } => openapi::run(check),
         Task::Images(options) => images::run(&options),
-        // The exit code is compose's.
+        // The exit code is that of the program.
         Task::Compose(options) => std::process::exit(compose::run(&options)?),
+        Task::Helm(arguments) => std::process::exit(chart::helm(&arguments)?),
+        Task::Kubeconform(arguments) => std::process::exit(chart::kubeconform(&arguments)?),
+        Task::Chart { check } => chart::sync(check),
     }
 }

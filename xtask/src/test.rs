@@ -52,6 +52,9 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     for document in openapi::paths() {
         stage("OpenAPI validator", Command::new(&validator).arg(document))?;
     }
+    // Built once from Go modules: helm in two minutes, kubeconform and the schemas in some seconds.
+    let chart = ["test", "-p", "xtask", "--features", "clusters", "--test", "chart"];
+    stage("the chart (with its tools built: about 20 s)", &mut cargo(&chart))?;
     readme::check()?;
     if options.no_pods {
         say("NOT RUN (--no-pods): clusters, images, and KMS and Identity in pods");
@@ -79,6 +82,10 @@ fn pods(options: &Options) -> Result<()> {
 fn on_the_bed(install: &[&str]) -> Result<()> {
     stage("images", own(&["images", "--load"]).args(install))?;
     stage("tests on clusters", &mut cargo(&["test", "-p", "xtask", "--features", "clusters", "--test", "clusters"]))?;
+    stage(
+        "the chart on API servers",
+        &mut cargo(&["test", "-p", "xtask", "--features", "clusters", "--test", "release"]),
+    )?;
     let pods = ["test", "-p", "xtask", "--features", "clusters", "--test", "pods", "--", "--test-threads=1"];
     stage("tests in pods", cargo(&pods).env(HELD, "1"))
 }

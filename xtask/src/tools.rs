@@ -37,6 +37,25 @@ pub(crate) const COMPOSE: Tool = Tool {
     programs: &[("docker-compose", "github.com/docker/compose/v2/cmd")],
     variables: &[("github.com/docker/compose/v2/internal.Version", "v2.40.3")],
 };
+/// Installs the chart, and renders it in tests.
+pub(crate) const HELM: Tool = Tool {
+    folder: "helm",
+    programs: &[("helm", "helm.sh/helm/v3/cmd/helm")],
+    variables: &[
+        ("helm.sh/helm/v3/internal/version.version", "v3.22.0"),
+        // What it takes a cluster for that it does not ask: without these, one of 1.20.
+        ("helm.sh/helm/v3/pkg/chartutil.k8sVersionMajor", "1"),
+        ("helm.sh/helm/v3/pkg/chartutil.k8sVersionMinor", "37"),
+        ("helm.sh/helm/v3/pkg/lint/rules.k8sVersionMajor", "1"),
+        ("helm.sh/helm/v3/pkg/lint/rules.k8sVersionMinor", "37"),
+    ],
+};
+/// Holds manifests against the schemas of Kubernetes.
+pub(crate) const KUBECONFORM: Tool = Tool {
+    folder: "kubeconform",
+    programs: &[("kubeconform", "github.com/yannh/kubeconform/cmd/kubeconform")],
+    variables: &[("main.version", "v0.8.0")],
+};
 /// The version that runs pods: later ones refuse cgroup v1.
 pub(crate) const KUBERNETES_1_34: Tool = Tool {
     folder: "kubernetes-1.34",
@@ -125,7 +144,7 @@ impl Tool {
         flags
     }
 
-    /// The C source of the pause container, which the module of Kubernetes brings with it.
+    /// A file that the module of Kubernetes brings with it: the C source of the pause container, the OpenAPI document.
     ///
     /// # Errors
     /// When the module cannot be had.

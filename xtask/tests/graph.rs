@@ -16,8 +16,8 @@ const LEVELS: &[&[&str]] = &[
     &["keyrealm-http", "keyrealm-store"],
     &["keyrealm-registry", "keyrealm-barrier"],
     &["keyrealm-auth"],
-    &["kms", "identity"],
-    &["demo"],
+    &["kms", "identity", "crds"],
+    &["demo", "operator"],
 ];
 
 /// Stand above all; no crate depends on them outside dev-dependencies.

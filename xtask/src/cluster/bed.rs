@@ -358,6 +358,11 @@ impl Bed {
         Ok(())
     }
 
+    /// How an administrator gets in, where it was started.
+    pub(crate) fn kubeconfig(&self) -> Option<PathBuf> {
+        self.layout().ok().map(|layout| layout.kubeconfig())
+    }
+
     /// The kubectl of its version, told where it is.
     ///
     /// # Errors

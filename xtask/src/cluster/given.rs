@@ -50,6 +50,10 @@ impl Given {
         Ok(())
     }
 
+    pub(crate) fn kubeconfig(&self) -> PathBuf {
+        self.kubeconfig.clone()
+    }
+
     pub(crate) fn kubectl(&self) -> Result<Command> {
         programs::kubectl_for(&self.kubeconfig)
     }

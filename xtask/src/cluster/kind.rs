@@ -51,6 +51,10 @@ impl KindCluster {
         run("kind load image-archive", self.kind(&["load", "image-archive"]).arg(archive))
     }
 
+    pub(crate) fn kubeconfig(&self) -> PathBuf {
+        self.kubeconfig.clone()
+    }
+
     pub(crate) fn kubectl(&self) -> Result<Command> {
         programs::kubectl_for(&self.kubeconfig)
     }

@@ -85,9 +85,21 @@ enum Command {
 /// # Errors
 /// When there is none, or it does not take them.
 pub(crate) fn load(archive: &Path) -> Result<()> {
+    usual()?.load_image(archive)
+}
+
+/// The kubeconfig of the cluster that `up` without flags takes, where it is up.
+///
+/// # Errors
+/// When there is no place for one.
+pub(crate) fn kubeconfig() -> Result<Option<PathBuf>> {
+    Ok(usual()?.kubeconfig())
+}
+
+fn usual() -> Result<Target> {
     let kubeconfig = std::env::var_os("KEYREALM_TEST_KUBECONFIG").map(PathBuf::from);
     // The bed that a task holds is the one that is meant.
-    Target::choose(kubeconfig, None, std::env::var_os(HELD).is_some())?.load_image(archive)
+    Target::choose(kubeconfig, None, std::env::var_os(HELD).is_some())
 }
 
 /// Runs the task.

@@ -85,6 +85,16 @@ impl Target {
         }
     }
 
+    /// How its administrator gets in, where it is up.
+    pub(crate) fn kubeconfig(&self) -> Option<PathBuf> {
+        let path = match self {
+            Self::Given(given) => given.kubeconfig(),
+            Self::Kind(kind) => kind.kubeconfig(),
+            Self::Own(bed) => bed.kubeconfig()?,
+        };
+        path.is_file().then_some(path)
+    }
+
     pub(crate) fn kubectl(&self, arguments: &[String]) -> Result<()> {
         let mut command = match self {
             Self::Given(given) => given.kubectl()?,

@@ -22,7 +22,7 @@ use clap::Args;
 
 use self::base::Base;
 use self::engine::Engine;
-use self::plan::{IMAGES, Inputs};
+use self::plan::{Inputs, images as planned};
 use crate::command::{output, root, say};
 use crate::lock::FileLock;
 use crate::{cluster, need};
@@ -76,19 +76,19 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     };
     let folder = images.join("context");
     context::make(&folder, &binaries)?;
-    for image in IMAGES {
+    for image in planned() {
         build::one(&engine, image, &inputs, &folder, &options.tag, options.check_reproducible)?;
     }
     if options.check_reproducible {
         // From the beginning: another context, no cache.
         context::make(&folder, &binaries)?;
-        for image in IMAGES {
+        for image in planned() {
             build::again(&engine, image, &inputs, &folder, &options.tag)?;
         }
     }
     std::fs::remove_dir_all(&folder).with_context(|| format!("cannot remove {}", folder.display()))?;
     if options.load {
-        let references: Vec<String> = IMAGES.iter().map(|image| image.reference(&options.tag)).collect();
+        let references: Vec<String> = planned().map(|image| image.reference(&options.tag)).collect();
         cluster::load(&load::save(&engine, &references)?)?;
     }
     if engine.is_own() {

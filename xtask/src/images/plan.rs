@@ -4,6 +4,7 @@ use std::path::Path;
 
 #[cfg(test)]
 use super::base::Base;
+use crate::command::root;
 
 /// An image of the workspace; its name is also that of its target in the Dockerfile.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,11 +21,19 @@ pub(crate) struct Image {
     pub(crate) trial: &'static [&'static str],
 }
 
+/// The images whose program is in the workspace.
+pub(crate) fn images() -> impl Iterator<Item = &'static Image> + Clone {
+    IMAGES.iter().filter(|image| image.package != OPERATOR || root().join(OPERATOR).join("src/main.rs").is_file())
+}
+
+/// The package that has no program yet.
+const OPERATOR: &str = "operator";
 /// All images.
-pub(crate) const IMAGES: &[Image] = &[
+const IMAGES: &[Image] = &[
     Image { name: "kms", package: "kms", binary: "kms", tag: None, trial: &["--version"] },
     Image { name: "identity", package: "identity", binary: "identity", tag: None, trial: &["--version"] },
     Image { name: "demo", package: "demo", binary: "demo", tag: None, trial: &["--version"] },
+    Image { name: "operator", package: OPERATOR, binary: "operator", tag: None, trial: &["--version"] },
     Image {
         name: "postgres",
         package: "postgres-entrypoint",
@@ -97,7 +106,6 @@ fn defaults(dockerfile: &str) -> Vec<(&str, &str)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::command::root;
 
     fn dockerfile() -> String {
         std::fs::read_to_string(root().join("deployments/Dockerfile")).unwrap()
@@ -106,6 +114,17 @@ mod tests {
     fn inputs() -> Inputs {
         let [runtime_base, server_base, version, revision] = ["base:1", "server:1", "0.1.0", "abc"].map(str::to_owned);
         Inputs { runtime_base, server_base, version, revision }
+    }
+
+    #[test]
+    fn the_programs_are_compiled_inside_too() {
+        let dockerfile = dockerfile();
+        let compiled: Vec<&str> = dockerfile.split_whitespace().collect();
+        for image in IMAGES {
+            assert!(compiled.windows(2).any(|pair| pair[0] == "-p" && pair[1].trim_end_matches(')') == image.package));
+            let pair = format!("{}:{}", image.name, image.binary);
+            assert!(compiled.iter().any(|word| word.trim_end_matches([';', ')']) == pair), "{pair}");
+        }
     }
 
     #[test]
@@ -142,7 +161,8 @@ mod tests {
     fn binaries_are_handed_in_and_nothing_compiles_inside() {
         let image = IMAGES[0];
         assert_eq!(image.reference("dev"), "keyrealm/kms:dev");
-        assert_eq!(IMAGES[3].reference("dev"), "keyrealm/postgres:15");
+        let server = IMAGES.iter().find(|image| image.name == "postgres").unwrap();
+        assert_eq!(server.reference("dev"), "keyrealm/postgres:15");
         let arguments = inputs().build(&image, "keyrealm/kms:dev", Path::new("/d"), Path::new("/c"), true).join(" ");
         for wanted in
             ["--target kms --tag keyrealm/kms:dev --no-cache --file /d", "BINARIES=handed", "RUNTIME_BASE=base:1"]

@@ -1,0 +1,34 @@
+//! The resources of Keyrealm: Realm, Tenant and DemoEnvironment, group `keyrealm.dev`, version `v1alpha1`. What they accept
+//! is written here once; `crds/*.yaml` is made from it by `cargo xtask crds`.
+#![allow(unreachable_pub, reason = "KubeSchema puts a copy of each type into a function")]
+
+mod condition;
+mod demo_environment;
+mod names;
+mod realm;
+mod shared;
+mod tenant;
+
+pub use condition::{Condition, ConditionStatus, READY, RECONCILING, STALLED};
+pub use demo_environment::{
+    DemoEndpoints, DemoEnvironment, DemoEnvironmentSpec, DemoEnvironmentStatus, DemoRealm, SeedSet,
+};
+pub use names::*;
+pub use realm::{
+    AllowedTenants, CertificateTimes, Database, ExternalDatabase, Hostnames, ManagedDatabase, NameStyle,
+    NetworkPolicySettings, PkiStatus, Profile, Realm, RealmDeletionPolicy, RealmSpec, RealmStatus, RootSource, Tls,
+    TlsAlgorithm, Tokens, Workload, WorkloadStatus,
+};
+pub use shared::{BoundedText, KeySelector, LabelSelector, ObjectRef, Resources, SecretRef};
+pub use tenant::{
+    ClientType, EntryState, EntryStatus, Grant, KeyAlgorithm, OnRemove, OnRemoveKey, Pkce, RealmRef, Role,
+    SecretSource, Tenant, TenantClient, TenantDeletionPolicy, TenantKey, TenantSpec, TenantStatus, TenantUser,
+};
+
+/// All definitions, in the order in which they are applied.
+#[must_use]
+pub fn definitions() -> Vec<k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition>
+{
+    use kube::CustomResourceExt as _;
+    vec![Realm::crd(), Tenant::crd(), DemoEnvironment::crd()]
+}

@@ -1,0 +1,8 @@
+//! The operator: makes what Realms, Tenants and DemoEnvironments ask for, and keeps it so.
+//!
+//! Each kind has a folder with the same files: `observe` (what is there, from watches and the realm's database), `plan` (a pure
+//! function from what is wanted, what is there and the time to steps and a report), `apply` (carries the steps out, one after
+//! the other), `status` (the report as conditions and fields). What every kind needs stands beside them.
+
+pub mod child;
+pub mod report;
