@@ -11,6 +11,7 @@ use keyrealm_crypto::SystemRandom;
 use keyrealm_store::Product;
 use keyrealm_testkit::{On, Program, SilentProxy, TestDatabase, TestIssuer, TestTls, free_port};
 use serde_json::json;
+use sqlx::Connection as _;
 
 /// A machine that compiles beside is slow.
 const READY: Duration = Duration::from_secs(180);
@@ -110,23 +111,19 @@ async fn a_database_without_a_connection_left_is_waited_for() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_registry_that_is_busy_is_waited_for() {
     let kms = Kms::new().await;
-    let held = kms.test.run(
-        "DO $$ BEGIN PERFORM pg_advisory_lock(hashtextextended('keyrealm keyrealm', 0)); \
-         WHILE to_regclass('public.let_go') IS NULL LOOP PERFORM pg_sleep(0.2); END LOOP; END $$",
-    );
-    let started = async {
-        tokio::time::sleep(Duration::from_secs(1)).await;
-        let (mut program, mut ready) = kms.start(None);
-        let began = Instant::now();
-        while !program.log().contains("the database is busy") {
-            assert!(program.ended().is_none() && began.elapsed() < READY, "{}", program.log());
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
-        assert!(program.ended().is_none(), "{}", program.log());
-        kms.test.run("CREATE TABLE public.let_go (id INT)").await;
-        program.until(&mut ready, READY).await;
-    };
-    tokio::join!(held, started);
+    let server = kms.test.server();
+    let mut holder = server.connect(kms.test.name(), "postgres", &server.password).await;
+    let lock = "SELECT pg_advisory_lock(hashtextextended('keyrealm keyrealm', 0))";
+    sqlx::query(lock).execute(&mut holder).await.unwrap();
+    let (mut program, mut ready) = kms.start(None);
+    let began = Instant::now();
+    while !program.log().contains("the database is busy") {
+        assert!(program.ended().is_none() && began.elapsed() < READY, "{}", program.log());
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    // With its session the lock goes.
+    holder.close().await.unwrap();
+    program.until(&mut ready, READY).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
