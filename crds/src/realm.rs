@@ -25,7 +25,8 @@ use crate::shared::{LabelSelector, Resources, SecretRef};
     printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].status"),
     printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].reason"),
     printcolumn(name = "Tenants", type_ = "integer", json_path = ".status.tenants"),
-    printcolumn(name = "Expires", type_ = "date", json_path = ".status.expires", description = "the first leaf certificate"),
+    // Of type date it would be an age: kubectl shows one of a later time as <invalid>.
+    printcolumn(name = "Expires", type_ = "string", json_path = ".status.expires", description = "the first leaf certificate"),
     printcolumn(name = "Issuer", type_ = "string", json_path = ".status.issuer", priority = 1),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     validation = rules::name_length(40),
@@ -310,7 +311,7 @@ impl Default for Tokens {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct AllowedTenants {
-    /// Labels of namespaces; an empty selector takes all.
+    /// Labels of namespaces, an empty selector takes all; the own namespace alone unless given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub namespace_selector: Option<LabelSelector>,
 }

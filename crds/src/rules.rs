@@ -12,7 +12,7 @@ const LABEL: &str = "^[a-z]([a-z0-9-]*[a-z0-9])?$";
 const HOST: &str = "^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?[.])*[a-z]([a-z0-9-]{0,61}[a-z0-9])?(:[0-9]+)?$";
 /// `https`, or `http` on loopback; without user, fragment, white space and backslash (RFC 6749, section 3.1.2).
 const REDIRECT: &str =
-    "^(https://[A-Za-z0-9._-]+|http://(localhost|127[.][0-9.]+|[[]::1[]]))(:[0-9]+)?([/?][!-\"$-Z^-~]*)?$";
+    r#"^(https://[A-Za-z0-9._-]+|http://(localhost|127[.][0-9.]+|\\[::1\\]))(:[0-9]+)?([/?][!-"$-Z^-~]*)?$"#;
 
 /// A rule on a text that must match.
 fn matches(pattern: &str, message: String) -> Rule {

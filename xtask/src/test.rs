@@ -80,7 +80,8 @@ fn pods(options: &Options) -> Result<()> {
 
 fn on_the_bed(install: &[&str]) -> Result<()> {
     stage("images", own(&["images", "--load"]).args(install))?;
-    stage("tests on clusters", &mut cargo(&["test", "-p", "xtask", "--features", "clusters", "--test", "clusters"]))?;
+    let clusters = ["test", "-p", "xtask", "--features", "clusters", "--test", "clusters", "--test", "resources"];
+    stage("tests on clusters", &mut cargo(&clusters))?;
     let pods = ["test", "-p", "xtask", "--features", "clusters", "--test", "pods", "--", "--test-threads=1"];
     stage("tests in pods", cargo(&pods).env(HELD, "1"))
 }
