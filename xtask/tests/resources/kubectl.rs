@@ -112,3 +112,26 @@ pub(crate) fn fills_in_defaults(cluster: &ControlPlane) {
     assert_eq!(read.spec, own.spec);
     cluster.kubectl(&["delete", "keyrealm", "--all", "--timeout=60s"]);
 }
+
+/// As templates write what is not given.
+pub(crate) fn takes_null_for_not_given(cluster: &ControlPlane) {
+    let api = valid("realm")["apiVersion"].clone();
+    let realm = |profile: &str| {
+        json!({"apiVersion": api, "kind": "Realm", "metadata": {"name": "nulls"}, "spec": {"profile": profile,
+            "hostnames": {"kms": "kms.test", "identity": "id.test"}, "tls": {"root": null}, "tokens": null,
+            "database": {"external": null, "managed": {"storage": null, "storageClassName": null, "image": null}},
+            "kms": {"replicas": null, "image": null, "resources": null}, "networkPolicy": {"clients": null}}})
+    };
+    let tenant = |name: &str| {
+        json!({"apiVersion": api, "kind": "Tenant", "metadata": {"name": name}, "spec": {"slug": null, "id": null,
+            "displayName": null, "realmRef": {"name": "orders", "namespace": null}, "clients": [{"name": "a", "clientId": null,
+            "type": "public", "secret": null, "grants": ["authorization_code"], "redirectUris": ["https://a.test/"],
+            "scopes": ["openid"]}]}})
+    };
+    let (dev, prod, good, bad) = (realm("dev"), realm("prod"), tenant("nulls"), tenant("1.nulls"));
+    let objects = [("dev", &dev), ("prod", &prod), ("good", &good), ("bad", &bad)];
+    let answers = cluster.send(&["create", "--dry-run=server", "--validate=strict"], objects);
+    assert_eq!(answers.taken.len(), 2, "{:#?}", answers.refused);
+    assert!(answers.refused["prod"].contains("database.managed is for dev"), "{:#?}", answers.refused);
+    assert!(answers.refused["bad"].contains("spec.slug: give one"), "{:#?}", answers.refused);
+}

@@ -22,6 +22,7 @@ fn show(version: &str) {
     kubectl::lists(&cluster);
     kubectl::refuses_and_prunes_what_no_field_is(&cluster);
     kubectl::fills_in_defaults(&cluster);
+    kubectl::takes_null_for_not_given(&cluster);
 }
 
 #[test]
