@@ -154,7 +154,7 @@ const MADE_ONCE: &str = "the CAs are made once";
 /// Certificates. Durations in hours, minutes and seconds: `2160h`, `90m`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = rules::shorter("tls", "renewBefore", "leafLifetime"))]
+#[x_kube(validation = rules::renewed_in_time())]
 #[x_kube(validation = rules::shorter("tls", "leafLifetime", "caLifetime"))]
 #[x_kube(validation = rules::fixed_optional("root", "tls.root", MADE_ONCE))]
 pub struct Tls {
@@ -182,7 +182,7 @@ pub struct Tls {
     #[schemars(length(min = 2, max = 20))]
     #[x_kube(validation = rules::duration("tls.leafLifetime", "1h", "9552h"))]
     pub leaf_lifetime: String,
-    /// How long before its end a leaf is renewed, from `1m` on, shorter than its life.
+    /// How long before its end a leaf is renewed, from `1m` to nine tenths of its life.
     #[serde(default = "thirty_days")]
     #[schemars(length(min = 2, max = 20))]
     #[x_kube(validation = rules::duration("tls.renewBefore", "1m", "9552h"))]

@@ -29,6 +29,16 @@ pub(crate) fn duration(field: &str, least: &str, most: &str) -> Rule {
     )))
 }
 
+/// Leaves are renewed in time, and not all the time: the moment is moved by up to a tenth, so that not all come at once.
+/// Silent while one of the two is no duration.
+pub(crate) fn renewed_in_time() -> Rule {
+    Rule::new(format!(
+        "!self.renewBefore.matches('{DURATION}') || !self.leafLifetime.matches('{DURATION}') || \
+         duration(self.renewBefore).getSeconds() * 10 <= duration(self.leafLifetime).getSeconds() * 9"
+    ))
+    .message("tls.renewBefore must be at most nine tenths of tls.leafLifetime: shorten the one or lengthen the other")
+}
+
 /// One field is shorter than another; silent while one of them is no duration.
 pub(crate) fn shorter(parent: &str, short: &str, long: &str) -> Rule {
     Rule::new(format!(
