@@ -6,8 +6,15 @@ mod condition;
 mod demo_environment;
 mod names;
 mod realm;
+mod rules;
+mod scopes;
 mod shared;
 mod tenant;
+
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
+    CustomResourceDefinition, JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,
+};
+use kube::CustomResourceExt as _;
 
 pub use condition::{Condition, ConditionStatus, READY, RECONCILING, STALLED};
 pub use demo_environment::{
@@ -19,6 +26,7 @@ pub use realm::{
     NetworkPolicySettings, PkiStatus, Profile, Realm, RealmDeletionPolicy, RealmSpec, RealmStatus, RootSource, Tls,
     TlsAlgorithm, Tokens, Workload, WorkloadStatus,
 };
+pub use scopes::SCOPES;
 pub use shared::{BoundedText, KeySelector, LabelSelector, ObjectRef, Resources, SecretRef};
 pub use tenant::{
     ClientType, EntryState, EntryStatus, Grant, KeyAlgorithm, OnRemove, OnRemoveKey, Pkce, RealmRef, Role,
@@ -27,8 +35,26 @@ pub use tenant::{
 
 /// All definitions, in the order in which they are applied.
 #[must_use]
-pub fn definitions() -> Vec<k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition>
-{
-    use kube::CustomResourceExt as _;
-    vec![Realm::crd(), Tenant::crd(), DemoEnvironment::crd()]
+pub fn definitions() -> Vec<CustomResourceDefinition> {
+    let mut definitions = vec![Realm::crd(), Tenant::crd(), DemoEnvironment::crd()];
+    for version in definitions.iter_mut().flat_map(|definition| &mut definition.spec.versions) {
+        if let Some(schema) = version.schema.as_mut().and_then(|schema| schema.open_api_v3_schema.as_mut()) {
+            join_lines(schema);
+        }
+    }
+    definitions
+}
+
+/// Descriptions are paragraphs: `kubectl explain` breaks their lines itself.
+fn join_lines(schema: &mut JSONSchemaProps) {
+    if let Some(text) = &mut schema.description {
+        *text = text.replace('\n', " ");
+    }
+    schema.properties.iter_mut().flat_map(|properties| properties.values_mut()).for_each(join_lines);
+    if let Some(JSONSchemaPropsOrArray::Schema(items)) = &mut schema.items {
+        join_lines(items);
+    }
+    if let Some(JSONSchemaPropsOrBool::Schema(values)) = &mut schema.additional_properties {
+        join_lines(values);
+    }
 }

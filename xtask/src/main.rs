@@ -1,9 +1,10 @@
-//! Developer tasks: `cargo xtask <test|cluster|images|compose|helm|kubeconform|chart|openapi>`.
+//! Developer tasks: `cargo xtask <test|cluster|images|compose|helm|kubeconform|crds|openapi>`.
 
 mod chart;
 mod cluster;
 mod command;
 mod compose;
+mod crds;
 mod guard;
 mod images;
 mod lock;
@@ -40,6 +41,12 @@ enum Task {
         #[arg(long)]
         check: bool,
     },
+    /// Writes the resource definitions crds/*.yaml, and the chart's copy, from the types.
+    Crds {
+        /// Fails when a definition on disk differs, instead of writing it.
+        #[arg(long)]
+        check: bool,
+    },
     /// The container images of the workspace's programs, and of PostgreSQL for managed databases.
     Images(images::Options),
     /// A real `docker compose`, the plugin built and the engine started where they are missing.
@@ -48,12 +55,6 @@ enum Task {
     Helm(chart::Arguments),
     /// kubeconform, with schemas made from the API of Kubernetes 1.34 and 1.37.
     Kubeconform(chart::Arguments),
-    /// Copies the resource definitions of crds/ into the chart.
-    Chart {
-        /// Fails when a copy differs, instead of writing it.
-        #[arg(long)]
-        check: bool,
-    },
 }
 
 fn main() -> ExitCode {
@@ -71,11 +72,11 @@ fn run(task: Task) -> Result<()> {
         Task::Test(options) => test::run(&options),
         Task::Cluster(options) => cluster::run(options),
         Task::Openapi { check } => openapi::run(check),
+        Task::Crds { check } => crds::run(check),
         Task::Images(options) => images::run(&options),
         // The exit code is that of the program.
         Task::Compose(options) => std::process::exit(compose::run(&options)?),
         Task::Helm(arguments) => std::process::exit(chart::helm(&arguments)?),
         Task::Kubeconform(arguments) => std::process::exit(chart::kubeconform(&arguments)?),
-        Task::Chart { check } => chart::sync(check),
     }
 }

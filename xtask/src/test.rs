@@ -9,7 +9,7 @@ use keyrealm_testkit::{PostgresServer, SERVER_VARIABLE};
 
 use crate::cluster::{Bed, HELD};
 use crate::command::{OWN_PROGRAM, cargo, run as stage, say};
-use crate::{need, openapi, readme};
+use crate::{crds, need, openapi, readme};
 
 /// What to leave out.
 #[derive(Args)]
@@ -37,6 +37,8 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     // The demo as newcomers build it.
     let plain = ["clippy", "-p", "demo", "--all-targets", "--quiet", "--", "--deny", "warnings"];
     stage("clippy of the demo without features", &mut cargo(&plain))?;
+
+    crds::run(true)?;
 
     // Its own processes end with this one; only the folder is taken away here.
     let server = PostgresServer::start().map_err(anyhow::Error::msg)?;
@@ -81,11 +83,8 @@ fn pods(options: &Options) -> Result<()> {
 
 fn on_the_bed(install: &[&str]) -> Result<()> {
     stage("images", own(&["images", "--load"]).args(install))?;
-    stage("tests on clusters", &mut cargo(&["test", "-p", "xtask", "--features", "clusters", "--test", "clusters"]))?;
-    stage(
-        "the chart on API servers",
-        &mut cargo(&["test", "-p", "xtask", "--features", "clusters", "--test", "release"]),
-    )?;
+    let clusters = ["clusters", "resources", "release"].iter().flat_map(|test| ["--test", *test]);
+    stage("tests on clusters", cargo(&["test", "-p", "xtask", "--features", "clusters"]).args(clusters))?;
     let pods = ["test", "-p", "xtask", "--features", "clusters", "--test", "pods", "--", "--test-threads=1"];
     stage("tests in pods", cargo(&pods).env(HELD, "1"))
 }

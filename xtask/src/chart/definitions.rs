@@ -33,7 +33,7 @@ fn copy(source: &Path, target: &Path, check: bool) -> Result<()> {
             .filter(|name| wanted.get(*name) != there.get(*name))
             .map(String::as_str)
             .collect();
-        bail!("{} differs from {SOURCE}/ in {}; run: cargo xtask chart", target.display(), names.join(", "));
+        bail!("{} differs from {SOURCE}/ in {}; run: cargo xtask crds", target.display(), names.join(", "));
     }
     fs::create_dir_all(target).with_context(|| format!("cannot make {}", target.display()))?;
     for name in there.keys().filter(|name| !wanted.contains_key(*name)) {
@@ -86,7 +86,7 @@ mod tests {
             fs::write(target.join(name), text).unwrap();
         }
         let error = copy(&source, &target, true).unwrap_err().to_string();
-        assert!(error.contains("in a.yaml, gone.yaml; run: cargo xtask chart"), "{error}");
+        assert!(error.contains("in a.yaml, gone.yaml; run: cargo xtask crds"), "{error}");
         copy(&source, &target, false).unwrap();
         let expected = [("a.yaml", "new"), ("b.yaml", "same")].map(|(name, text)| (name.to_owned(), text.to_owned()));
         assert_eq!(read(&target).unwrap(), BTreeMap::from(expected));

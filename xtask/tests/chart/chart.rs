@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 use tempfile::TempDir;
 
 /// The namespace of the rendered releases.
@@ -25,14 +25,6 @@ impl Chart {
     pub(crate) fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         copy(&source(), folder.path());
-        let definitions = folder.path().join("files/crds");
-        // Before the definitions are generated something stands in for them, so that what is done with them is tested.
-        if !definitions.is_dir() {
-            fs::create_dir_all(&definitions).unwrap();
-            for plural in DEFINITIONS {
-                fs::write(definitions.join(format!("{plural}.yaml")), stand_in(plural).to_string()).unwrap();
-            }
-        }
         Self { folder }
     }
 
@@ -120,32 +112,4 @@ fn copy(from: &Path, to: &Path) {
             fs::copy(entry.path(), target).unwrap();
         }
     }
-}
-
-/// A definition with what a way through templates could break: large numbers, fractions, texts like other types, templates.
-fn stand_in(plural: &str) -> Value {
-    let singular = plural.trim_end_matches('s');
-    json!({
-        "apiVersion": "apiextensions.k8s.io/v1",
-        "kind": "CustomResourceDefinition",
-        "metadata": { "name": format!("{plural}.keyrealm.dev"), "annotations": { "keyrealm.dev/schema": "a1" } },
-        "spec": {
-            "group": "keyrealm.dev",
-            "names": { "plural": plural, "singular": singular, "kind": singular, "categories": ["keyrealm"] },
-            "scope": "Namespaced",
-            "versions": [{
-                "name": "v1alpha1", "served": true, "storage": true, "subresources": { "status": {} },
-                "schema": { "openAPIV3Schema": {
-                    "type": "object",
-                    "description": "As {{ .Values.x }} and `y`: no template, \"quoted\"\nand on two lines.",
-                    "properties": { "spec": { "type": "object", "properties": {
-                        "large": { "type": "integer", "format": "int64", "maximum": 1_099_511_627_776_i64, "default": 2_147_483_647 },
-                        "part": { "type": "number", "default": 0.5, "minimum": 0.0, "maximum": 31_536_000.0 },
-                        "text": { "type": "string", "default": "yes", "enum": ["yes", "1", "null", "1e3"] },
-                    }}},
-                    "x-kubernetes-validations": [{ "rule": "self.spec.text != '\"'", "message": "x: y" }],
-                }},
-            }],
-        },
-    })
 }
