@@ -9,8 +9,8 @@ use keyrealm_base::{SharedClock, SharedRandom};
 use keyrealm_config::ConfigError;
 use keyrealm_crypto::password::{PasswordHash, PasswordPool, PasswordPoolError};
 use keyrealm_http::{Addresses, Api, Check, Health, Limits, Routers, Serving, Sockets, Standard, Tasks};
-use keyrealm_registry::{Condition, Presence, Registrar, RegistryError, Vitals};
-use keyrealm_store::{Database, Product, Space, StoreError, patiently};
+use keyrealm_registry::{Condition, Presence, Registrar, RegistryError, Seen, Vitals};
+use keyrealm_store::{Database, Product, Space, StoreError};
 use keyrealm_tls::{IdentityFiles, ReloadingIdentity, TlsError, TrustBundle, Watch, read_private};
 
 use crate::app::App;
@@ -100,14 +100,14 @@ impl Server {
         let unseal = UnsealKey::parse(&read_private(&config.barrier.unseal_key_file)?)?;
 
         let registrar = Registrar::new(Arc::clone(&database), Arc::clone(&clock), Arc::clone(&random));
-        let meta = patiently(async || registrar.ensure_deployment("").await).await?;
-        patiently(async || database.migrate(Space::Realm(Product::Identity), storage::REALM).await).await?;
-        let barrier = patiently(async || {
-            let (clock, random) = (Arc::clone(&clock), Arc::clone(&random));
-            Barrier::unseal(Arc::clone(&database), Product::Identity, meta.deployment_id, &unseal, clock, random).await
-        })
-        .await?;
-        let keys = patiently(async || SigningKeys::load(&database, &barrier, &clock, &random).await).await?;
+        let meta = registrar.ensure_deployment("").await?;
+        database.migrate(Space::Realm(Product::Identity), storage::REALM).await?;
+        let (own_clock, own_random) = (Arc::clone(&clock), Arc::clone(&random));
+        let own_database = Arc::clone(&database);
+        let product = Product::Identity;
+        let barrier =
+            Barrier::unseal(own_database, product, meta.deployment_id, &unseal, own_clock, own_random).await?;
+        let keys = SigningKeys::load(&database, &barrier, &clock, &random).await?;
 
         let mut tasks = Tasks::default();
         let directory = Arc::new(Directory::new(Arc::clone(&database)));
@@ -116,22 +116,21 @@ impl Server {
             async move { directory.epochs.follow(Product::Identity, notices, || directory.forget()).await }
         });
         let revocations = Arc::new(RevocationList::new(REVOCATIONS_AGE));
-        let follow = patiently(async || {
-            follow_revocations(Arc::clone(&database), Arc::clone(&revocations), Arc::clone(&clock)).await
-        })
-        .await?;
+        let follow = follow_revocations(Arc::clone(&database), Arc::clone(&revocations), Arc::clone(&clock)).await?;
         tasks.spawn("revocations", follow);
         let list = Arc::clone(&revocations);
         let revoker = Arc::new(Revoker::new(Arc::clone(&database), Arc::clone(&clock), list, &config.tokens));
+        let seen = Arc::new(Seen::default());
         let mut reconciler = Reconciler::new(
             Arc::clone(&database),
             Arc::clone(&directory),
             Arc::clone(&revoker),
             Arc::clone(&clock),
             Arc::clone(&random),
+            Arc::clone(&seen),
         );
         let notices = database.notices();
-        patiently(async || reconciler.once().await).await?;
+        reconciler.once().await?;
         tasks.spawn("reconcile", reconciler.run(notices));
         let (own, own_clock) = (Arc::clone(&directory), Arc::clone(&clock));
         tasks.spawn("purge", purge::run(Arc::clone(&database), own, own_clock, config.tokens.clone()));
@@ -152,7 +151,7 @@ impl Server {
             dummy: PasswordHash::dummy(random.as_ref()),
             throttle: Throttle::new(),
         });
-        patiently(async || database.wait_fresh().await).await?;
+        database.wait_fresh().await?;
         let health = Health::default();
         health.set("database", Check::Ok);
         let presence = Presence::new(Arc::clone(&database), Product::Identity, Arc::clone(&clock), &random);
@@ -174,6 +173,7 @@ impl Server {
                 chain_sha256: identity.current().chain_sha256().to_owned(),
                 bundle_sha256: bundle.clone(),
                 schema_version: storage::TENANT.last().map_or(0, |last| last.version),
+                seen: seen.get(),
             }
         };
         tasks.spawn("heartbeat", Arc::clone(&presence).beat(vitals));

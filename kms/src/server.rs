@@ -11,8 +11,8 @@ use keyrealm_base::{SharedClock, SharedRandom};
 use keyrealm_config::ConfigError;
 use keyrealm_http::client::{ClientOptions, HttpsClient};
 use keyrealm_http::{Addresses, Check, Health, Limits, Routers, Serving, Sockets, Standard, Tasks};
-use keyrealm_registry::{Condition, Presence, Registrar, RegistryError, Vitals};
-use keyrealm_store::{Database, Product, Space, StoreError, patiently};
+use keyrealm_registry::{Condition, Presence, Registrar, RegistryError, Seen, Vitals};
+use keyrealm_store::{Database, Product, Space, StoreError};
 use keyrealm_tls::{IdentityFiles, ReloadingIdentity, TlsError, TrustBundle, Watch, client_config, read_private};
 
 use crate::config::Config;
@@ -98,12 +98,16 @@ impl Server {
         let unseal = UnsealKey::parse(&read_private(&config.barrier.unseal_key_file)?)?;
 
         let registrar = Registrar::new(Arc::clone(&database), Arc::clone(&clock), Arc::clone(&random));
-        let meta = patiently(async || registrar.ensure_deployment("").await).await?;
-        patiently(async || database.migrate(Space::Realm(Product::Kms), storage::REALM).await).await?;
-        let barrier = patiently(async || {
-            let (clock, random) = (Arc::clone(&clock), Arc::clone(&random));
-            Barrier::unseal(Arc::clone(&database), Product::Kms, meta.deployment_id, &unseal, clock, random).await
-        })
+        let meta = registrar.ensure_deployment("").await?;
+        database.migrate(Space::Realm(Product::Kms), storage::REALM).await?;
+        let barrier = Barrier::unseal(
+            Arc::clone(&database),
+            Product::Kms,
+            meta.deployment_id,
+            &unseal,
+            Arc::clone(&clock),
+            Arc::clone(&random),
+        )
         .await?;
 
         let service =
@@ -115,15 +119,13 @@ impl Server {
             async move { freshness.follow(notices).await }
         });
         let notices = database.notices();
-        let mut reconciler = Reconciler::new(Arc::clone(&service), Arc::clone(&snapshots));
-        patiently(async || reconciler.once().await).await.map_err(|error| StartError::Reconcile(error.to_string()))?;
+        let seen = Arc::new(Seen::default());
+        let mut reconciler = Reconciler::new(Arc::clone(&service), Arc::clone(&snapshots), Arc::clone(&seen));
+        reconciler.once().await.map_err(|error| StartError::Reconcile(error.to_string()))?;
         tasks.spawn("reconciler", reconciler.run(notices));
 
         let revocations = Arc::new(RevocationList::new(REVOCATIONS_AGE));
-        let follow = patiently(async || {
-            follow_revocations(Arc::clone(&database), Arc::clone(&revocations), Arc::clone(&clock)).await
-        })
-        .await?;
+        let follow = follow_revocations(Arc::clone(&database), Arc::clone(&revocations), Arc::clone(&clock)).await?;
         tasks.spawn("revocations", follow);
         let client = HttpsClient::new(&client_config(&trust, Some(&identity))?, client);
         let issuers = config.auth.issuers.iter().map(|issuer| TrustedIssuer {
@@ -133,7 +135,7 @@ impl Server {
         let audience = config.server.public_url.clone();
         let verifier = Arc::new(BearerVerifier::new(issuers.collect(), audience, revocations, Arc::clone(&clock)));
 
-        patiently(async || database.wait_fresh().await).await?;
+        database.wait_fresh().await?;
         let health = Health::default();
         health.set("database", Check::Ok);
         let presence = Presence::new(Arc::clone(&database), Product::Kms, Arc::clone(&clock), &random);
@@ -159,6 +161,7 @@ impl Server {
                 chain_sha256: identity.current().chain_sha256().to_owned(),
                 bundle_sha256: bundle.clone(),
                 schema_version: storage::TENANT.last().map_or(0, |last| last.version),
+                seen: seen.get(),
             }
         };
         tasks.spawn("heartbeat", Arc::clone(&presence).beat(vitals));

@@ -2,9 +2,10 @@
 
 use keyrealm_auth::{Scope, ScopeSet};
 use keyrealm_base::Timestamp;
+use keyrealm_registry::specs::{ClientSpec, PkcePolicy};
 use serde::{Deserialize, Serialize};
 
-use super::client::{ClientSpec, PkcePolicy};
+use super::client::ClientRules;
 use super::pkce;
 
 /// A checked request, as it is kept while the user logs in.
@@ -172,8 +173,8 @@ pub(crate) fn is_openid(scopes: ScopeSet) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::client::ClientType;
     use super::*;
+    use keyrealm_registry::specs::ClientType;
 
     const CHALLENGE: &str = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM";
 
