@@ -6,3 +6,4 @@
 
 pub mod child;
 pub mod report;
+pub mod tenant;
