@@ -5,4 +5,8 @@
 //! the other), `status` (the report as conditions and fields). What every kind needs stands beside them.
 
 pub mod child;
+pub mod children;
+pub mod config;
+pub mod databases;
+pub mod realm;
 pub mod report;
