@@ -4,9 +4,22 @@
 //! function from what is wanted, what is there and the time to steps and a report), `apply` (carries the steps out, one after
 //! the other), `status` (the report as conditions and fields). What every kind needs stands beside them.
 
+pub mod applied;
 pub mod child;
 pub mod children;
 pub mod config;
+pub mod context;
+pub mod controller;
 pub mod databases;
+pub mod error;
+pub mod events;
+pub mod executor;
+pub mod failpoint;
+pub mod journal;
+pub mod lease;
+pub mod metrics;
 pub mod realm;
 pub mod report;
+pub mod stores;
+pub mod wake;
+pub mod watch;

@@ -1,14 +1,16 @@
 //! Servers in a Kubernetes cluster: their Services and pods are found, and the way to them leads through the API server.
 //! URL, SNI and Host stay what they are everywhere else.
 
-mod api;
 mod forward;
 mod resolve;
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
+use crds::client::{Access, ApiServer, Retry};
 use k8s_openapi::api::core::v1::Service;
+use kube::Client;
 use kube::api::ListParams;
 use url::Url;
 
@@ -18,6 +20,8 @@ use crate::attached::{Addresses, AdminAt, Attached, host_port, port_of, with_por
 use crate::endpoints::{Endpoints, Notes, Shell};
 use crate::target::AttachFlags;
 
+/// The longest that one call may take.
+const CALL: Duration = Duration::from_secs(10);
 /// The admin listener's port in the pods, and so in its URL.
 const ADMIN_PORT: u16 = 9090;
 /// Services that are looked at.
@@ -39,12 +43,14 @@ impl Cluster {
     pub(crate) async fn reach(flags: &AttachFlags) -> Result<Self> {
         let attached = Attached::read(flags)?;
         let namespace = flags.namespace.as_deref().context("--namespace is missing")?;
-        let api = api::connect(flags).await?;
-        let services = services(&api, namespace).await?;
+        let access = Access { kubeconfig: flags.kubeconfig.clone(), context: flags.context.clone() };
+        let server = ApiServer::find(&access).await?;
+        let client = server.client(Retry::Bounded)?;
+        let services = services(&client, &server.url(), namespace).await?;
         let complaints = Notes::complaints();
         let mut forwards = Vec::new();
         let mut listen = async |route: Route| -> Result<SocketAddr> {
-            let forward = Forward::listen(api.client.clone(), route, complaints.clone()).await?;
+            let forward = Forward::listen(client.clone(), route, complaints.clone()).await?;
             let address = forward.address;
             forwards.push(forward);
             Ok(address)
@@ -67,13 +73,13 @@ impl Cluster {
     }
 }
 
-async fn services(api: &api::Api, namespace: &str) -> Result<Vec<Service>> {
-    let what = || format!("cannot list the Services of namespace {namespace} at {}", api.server);
+async fn services(client: &Client, server: &str, namespace: &str) -> Result<Vec<Service>> {
+    let what = || format!("cannot list the Services of namespace {namespace} at {server}");
     let wanted = ListParams::default().labels(&format!("{LABEL} in (kms,identity)")).limit(SERVICES);
-    let services = kube::Api::<Service>::namespaced(api.client.clone(), namespace);
-    let listed = tokio::time::timeout(api::CALL, services.list(&wanted))
+    let services = kube::Api::<Service>::namespaced(client.clone(), namespace);
+    let listed = tokio::time::timeout(CALL, services.list(&wanted))
         .await
-        .with_context(|| format!("{}: no answer within {} s", what(), api::CALL.as_secs()))?
+        .with_context(|| format!("{}: no answer within {} s", what(), CALL.as_secs()))?
         .with_context(what)?;
     Ok(listed.items)
 }
