@@ -6,6 +6,7 @@
 
 pub mod applied;
 pub mod child;
+pub mod children;
 pub mod config;
 pub mod context;
 pub mod controller;
@@ -17,6 +18,7 @@ pub mod failpoint;
 pub mod journal;
 pub mod lease;
 pub mod metrics;
+pub mod realm;
 pub mod report;
 pub mod stores;
 pub mod tenant;
