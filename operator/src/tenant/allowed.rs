@@ -8,7 +8,7 @@ use crds::Realm;
 ///
 /// # Errors
 /// With a sentence that says what to do.
-pub fn check(realm: &Realm, namespace: &str, labels: Option<&BTreeMap<String, String>>) -> Result<(), String> {
+pub(super) fn check(realm: &Realm, namespace: &str, labels: Option<&BTreeMap<String, String>>) -> Result<(), String> {
     let own = realm.metadata.namespace.as_deref().unwrap_or_default();
     if own == namespace {
         return Ok(());

@@ -18,7 +18,7 @@ const DRIFT: Duration = Duration::from_secs(45);
 
 /// All of it.
 #[derive(Default)]
-pub struct Memory {
+pub(super) struct Memory {
     tenants: Mutex<HashMap<String, Arc<Mutex<Remembered>>>>,
     drift: Mutex<HashMap<RealmKey, DriftSeen>>,
     pool: OnceLock<PasswordPool>,

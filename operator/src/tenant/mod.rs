@@ -19,13 +19,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crds::{ConditionStatus, Tenant};
-use kube::ResourceExt as _;
 use kube::runtime::controller::Action;
 use kube::runtime::reflector::ObjectRef;
 
 pub use self::apply::Error;
 use self::apply::Pass;
-use self::memory::{Memory, lock};
+use self::memory::Memory;
 use self::plan::{Plan, Step, uid};
 use crate::context::Context;
 use crate::error::ApiError;
@@ -98,31 +97,22 @@ async fn failed(tenant: &Tenant, context: &Context, plan: &Plan, error: Error) -
     if stalled { Ok(Action::requeue(plan::SLOW)) } else { Err(error) }
 }
 
-/// Writes the status, and tells what concerns the deletion, which is no transition of Ready, as an event.
+/// Writes the status, which tells transitions of Ready and Stalled as events. What becomes of a Tenant that goes is told, too,
+/// although it may not have been ready before.
 async fn say(tenant: &Tenant, context: &Context, plan: &Plan) -> Result<(), ApiError> {
     let next = status::status(tenant, plan, context.clock.now());
-    if tenant.metadata.deletion_timestamp.is_some() && is_news(tenant, &plan.report) {
+    let ready = tenant.status.iter().flat_map(|status| &status.conditions).find(|one| one.kind == crds::READY);
+    let was_ready = ready.is_some_and(|one| one.status == ConditionStatus::True);
+    if tenant.metadata.deletion_timestamp.is_some() && !was_ready && is_news(tenant, &plan.report) {
         let mut before = tenant.clone();
-        if let Some(status) = &mut before.status {
-            // An event is a transition; here there is one although it was not ready before.
-            status.conditions.retain(|condition| condition.kind != crds::READY);
-            status.conditions.extend(
-                Report::ready("").conditions(0, &[], "").into_iter().filter(|condition| condition.kind == crds::READY),
-            );
-            if was_ready(tenant) {
-                before = tenant.clone();
-            } else {
-                context.events.transitions(&before, &next.conditions);
-            }
-        }
+        before.status = Some(crds::TenantStatus {
+            conditions: Report::ready("").conditions(0, &[], ""),
+            ..crds::TenantStatus::default()
+        });
+        context.events.transitions(&before, &next.conditions);
     }
     let next = serde_json::to_value(&next).unwrap_or_default();
     context.patch_status(tenant, &next, OwnerKind::Tenant.manager()).await
-}
-
-fn was_ready(tenant: &Tenant) -> bool {
-    let ready = tenant.status.iter().flat_map(|status| &status.conditions).find(|one| one.kind == crds::READY);
-    ready.is_some_and(|one| one.status == ConditionStatus::True)
 }
 
 /// Whether the status does not say this yet.

@@ -9,7 +9,7 @@ const LONGEST: Duration = Duration::from_hours(24 * 366);
 ///
 /// # Errors
 /// When it is none, with what would be one.
-pub fn parse(text: &str) -> Result<Duration, String> {
+pub(super) fn parse(text: &str) -> Result<Duration, String> {
     let refuse =
         || format!("overlap `{text}`: write numbers with units, such as `24h`, `1h30m` or `0s` (at most 366d)");
     let mut total = 0_u64;

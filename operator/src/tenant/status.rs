@@ -23,16 +23,6 @@ pub fn status(desired: &Tenant, plan: &Plan, now: Timestamp) -> TenantStatus {
     }
 }
 
-/// State and reason, for an event when they change.
-#[must_use]
-pub fn is_transition(before: Option<&TenantStatus>, after: &TenantStatus) -> bool {
-    let key = |status: &TenantStatus| {
-        let of = |kind: &str| status.conditions.iter().find(|one| one.kind == kind).map(|one| one.status);
-        (of(crds::READY), of(crds::STALLED))
-    };
-    before.map(key) != Some(key(after))
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
@@ -55,16 +45,13 @@ mod tests {
             requeue: Duration::ZERO,
         };
         let first = status(&tenant, &plan, Timestamp::from_seconds(1));
-        assert!(is_transition(None, &first));
         tenant.status = Some(first.clone());
         let again = status(&tenant, &plan, Timestamp::from_seconds(2));
         assert_eq!(first, again);
-        assert!(!is_transition(tenant.status.as_ref(), &again));
         (plan.id, plan.ready_entries) = (None, None);
         plan.report = Report::reconciling("DatabaseUnreachable", "refused");
         let blind = status(&tenant, &plan, Timestamp::from_seconds(3));
         assert_eq!((&blind.tenant_id, blind.ready_entries.as_deref()), (&first.tenant_id, Some("2/2")));
-        assert!(is_transition(tenant.status.as_ref(), &blind));
         assert_eq!(blind.observed_generation, Some(3));
     }
 }
