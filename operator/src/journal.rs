@@ -64,8 +64,13 @@ impl Journal {
         self
     }
 
-    /// The calls so far, and forgets them.
+    /// The same, for a client whose writes are not those of a leader (the election's own).
     #[must_use]
+    pub fn ungated(&self) -> Self {
+        Self { gate: None, ..self.clone() }
+    }
+
+    /// The calls so far, and forgets them.
     pub fn take(&self) -> Vec<Call> {
         let record = self.record.as_ref().and_then(|record| Some(std::mem::take(&mut *record.lock().ok()?)));
         record.unwrap_or_default()
