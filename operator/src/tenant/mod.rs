@@ -53,7 +53,13 @@ async fn reconcile(tenant: Arc<Tenant>, context: Arc<Context>, memory: Arc<Memor
     }
     let mut tenant = tenant;
     for _ in 0..ROUNDS {
-        let found = observe::observe(&tenant, &context, &memory).await?;
+        let found = match observe::observe(&tenant, &context, &memory).await {
+            Ok(found) => found,
+            Err(error) => {
+                let plan = Plan::wait(error.report(), plan::SOON);
+                return failed(&tenant, &context, &plan, Error::Api(error)).await;
+            }
+        };
         let now = context.clock.now();
         let plan = plan::plan(&tenant, &found.observed, now);
         if plan.steps.is_empty() {

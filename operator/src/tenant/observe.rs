@@ -26,6 +26,9 @@ use crate::error::ApiError;
 /// A database that takes longer to answer does not answer.
 pub(super) const ANSWER: Duration = Duration::from_secs(10);
 
+/// How long archived schemas stay.
+const ARCHIVED: Duration = Duration::from_hours(24 * 30);
+
 /// What is there, and what the steps need beyond it.
 pub(super) struct Found {
     pub(super) observed: Observed,
@@ -129,7 +132,10 @@ async fn gone(context: &Context, key: &RealmKey) -> Result<Option<String>, ApiEr
         let name = &external.secret_ref.name;
         let secret = context.read_secret(&key.namespace, name).await?;
         return Ok(secret.is_none().then(|| {
-            format!("the Realm {key} goes, and the Secret {}/{name} with the login of its database is gone", key.namespace)
+            format!(
+                "the Realm {key} goes, and the Secret {}/{name} with the login of its database is gone",
+                key.namespace
+            )
         }));
     }
     let set = context.stores.stateful_set(&key.namespace, &format!("{}-postgres", key.name));
@@ -153,6 +159,9 @@ async fn registry(
     let reading = async {
         if memory.drift_due(key, now) {
             memory.set_drift(key, by_tenant(database.registrar.drift().await?));
+            for name in database.registrar.purge_archives(now.minus(ARCHIVED)).await? {
+                tracing::info!(schema = name, "an archived schema's time is over: it is dropped");
+            }
         }
         read(tenant, context, database).await
     };
@@ -363,7 +372,9 @@ impl Reader<'_> {
         }
         let (version, content) = self.entry(source).await?;
         // Read again, and it is the same.
-        if let Some(mut same) = known.filter(|known| !version.is_empty() && known.version == version && known.place == place) {
+        if let Some(mut same) =
+            known.filter(|known| !version.is_empty() && known.version == version && known.place == place)
+        {
             (same.read, same.generation) = (self.now, self.generation());
             let password = password_of(&same.outcome);
             lock(self.remembered).passwords.insert(user.to_owned(), same);
