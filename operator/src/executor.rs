@@ -8,6 +8,7 @@ use k8s_openapi::api::core::v1::Secret;
 use keyrealm_crypto::sha256;
 use kube::api::{Api, PartialObjectMeta};
 use kube::core::DynamicObject;
+use kube::runtime::reflector::ObjectRef;
 use kube::{Client, ResourceExt};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -187,6 +188,10 @@ impl Context {
     /// When the call fails. An object that is gone, or another one by now, is none.
     pub async fn patch_status<K: Kind>(&self, object: &K, status: &Value, manager: &str) -> Result<(), ApiError> {
         let (at, status) = (place(object), without_nulls(status));
+        // The pass may have begun before the last write of it was known.
+        let newest = K::feed(&self.stores).store().get(&ObjectRef::from_obj(object));
+        let newest = newest.filter(|newest| newest.uid() == object.uid());
+        let object = newest.as_deref().unwrap_or(object);
         if without_nulls(&object.status()) == status {
             self.metrics.write_skipped();
             return Ok(());
@@ -278,7 +283,7 @@ impl Context {
         self.applied.set(&child.at, Applied { uid, hash: hash.to_owned(), version });
     }
 
-    fn may(&self, verb: &'static str, at: &dyn Display) -> Result<(), ApiError> {
+    fn may(&self, verb: &'static str, at: &(dyn Display + Sync)) -> Result<(), ApiError> {
         self.leadership.check().map_err(|_| ApiError::NotLeading { verb, at: at.to_string() })
     }
 }
@@ -413,7 +418,7 @@ fn full(mut request: Request<Vec<u8>>) -> Request<Vec<u8>> {
 async fn send<T: DeserializeOwned>(
     client: &Client,
     verb: &'static str,
-    at: &dyn Display,
+    at: &(dyn Display + Sync),
     request: Prepared,
 ) -> Result<T, ApiError> {
     let refuse =
