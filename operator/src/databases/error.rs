@@ -39,7 +39,7 @@ pub enum DatabaseError {
 }
 
 impl DatabaseError {
-    pub(super) fn new(at: &str, error: &RegistryError) -> Self {
+    pub(crate) fn new(at: &str, error: &RegistryError) -> Self {
         let (at, cause) = (at.to_owned(), error.to_string());
         match error {
             RegistryError::OtherRealm { .. } | RegistryError::OtherDeployment { .. } => Self::InUse { at, cause },

@@ -16,8 +16,8 @@ pub struct Memory {
     pub(super) access: Option<AccessRead>,
     /// When the database was prepared last, and with which versions of the servers' passwords.
     pub(super) prepared: Option<(Timestamp, Vec<String>)>,
-    /// When a CA of somebody else was read, at which generation of the Realm.
-    pub(super) foreign_root: Option<(Timestamp, i64, Result<RootFacts, String>)>,
+    /// When a CA of somebody else was read, in which version.
+    pub(super) foreign_root: Option<(Timestamp, String, Result<RootFacts, String>)>,
 }
 
 /// What was found in a Secret. Never a key.
