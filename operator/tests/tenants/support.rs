@@ -13,7 +13,7 @@ use keyrealm_crypto::{SecretBytes, SystemRandom};
 use keyrealm_http::client::{Answer, ClientOptions, HttpsClient};
 use keyrealm_http::{Sockets, Tasks};
 use keyrealm_registry::Registrar;
-use keyrealm_store::{Database, Product};
+use keyrealm_store::{Database, Product, RegistrarAccess};
 use keyrealm_testkit::{On, TestClock, TestDatabase, TestTls};
 use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
 use kube::{Client, ResourceExt};
@@ -52,6 +52,11 @@ fn kubeconfig() -> std::path::PathBuf {
 
 impl World {
     pub(crate) async fn new() -> Self {
+        Self::on(|access| access).await
+    }
+
+    /// With another way to the database for the operator.
+    pub(crate) async fn on(way: impl FnOnce(RegistrarAccess) -> RegistrarAccess) -> Self {
         static DEFINED: OnceCell<()> = OnceCell::const_new();
         let mut settings = Settings { kubeconfig: Some(kubeconfig()), ..Settings::default() };
         DEFINED.get_or_init(async || drop(operator::definitions::apply(&settings).await.unwrap())).await;
@@ -90,7 +95,7 @@ impl World {
         let test = TestDatabase::new(On::Postgres).await;
         let key = RealmKey { namespace: namespace.clone(), name: "main".to_owned() };
         let uid = realm.uid().unwrap();
-        let database = context.databases.ensure(&key, test.registrar_access(), &uid).await.unwrap();
+        let database = context.databases.ensure(&key, way(test.registrar_access()), &uid).await.unwrap();
         let passwords = PASSWORDS.map(|(product, text)| (product, SecretBytes::copy_of(text.as_bytes())));
         database.registrar.ensure_logins(&passwords).await.unwrap();
         database.registrar.ensure_realm_schemas().await.unwrap();
@@ -138,8 +143,16 @@ impl World {
         self.tenants().patch(name, &PatchParams::default(), &patch).await.unwrap();
     }
 
+    pub(crate) fn realm(&self) -> RealmKey {
+        RealmKey { namespace: self.namespace.clone(), name: "main".to_owned() }
+    }
+
     pub(crate) async fn delete(&self, name: &str) {
         self.tenants().delete(name, &DeleteParams::default()).await.unwrap();
+        self.goes(name).await;
+    }
+
+    pub(crate) async fn goes(&self, name: &str) {
         until(&format!("{name} goes"), Duration::from_secs(30), async || {
             self.tenants().get_opt(name).await.unwrap().is_none()
         })
