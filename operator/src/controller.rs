@@ -30,7 +30,8 @@ const PASS: Duration = Duration::from_secs(300);
 
 /// Starts what works on each kind: one line a kind.
 pub fn start(tasks: &mut Tasks, context: &Arc<Context>) {
-    let _ = (tasks, context);
+    work(tasks, context, crate::realm::reconcile);
+    work::<crds::Tenant, _, _, _>(tasks, context, crate::tenant::reconciler());
 }
 
 /// Works on one kind. Call it once the stores are filled and this process leads.
