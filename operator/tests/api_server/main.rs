@@ -7,4 +7,5 @@
 mod leaders;
 mod objects;
 mod outages;
+mod realm;
 mod support;
