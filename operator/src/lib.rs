@@ -13,6 +13,7 @@ pub mod context;
 pub mod controller;
 pub mod databases;
 pub mod definitions;
+mod document;
 pub mod error;
 pub mod events;
 pub mod executor;

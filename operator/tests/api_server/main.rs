@@ -8,4 +8,5 @@ mod leaders;
 mod objects;
 mod outages;
 mod realm;
+mod rights;
 mod support;
