@@ -320,7 +320,7 @@ fn every_reason_and_what_it_says() {
                 d.instances.retain_mut(|one| {
                     one.ready &= one.part == Part::Identity;
                     true
-                })
+                });
             }),
         ),
         (

@@ -1,12 +1,13 @@
 //! A Realm on a real API server and a real PostgreSQL. The pods are played: each is said to be ready, and processes say
 //! of themselves what real ones say, under their own logins.
+#![allow(clippy::indexing_slicing, reason = "helpers of tests fail the test")]
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crds::{ConditionStatus, READY, Realm, STALLED};
-use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret, Service};
+use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Pod, Secret, Service};
 use keyrealm_base::{InstanceId, SystemClock, Timestamp};
 use keyrealm_config::{Database as Settings, Postgres};
 use keyrealm_crypto::SystemRandom;
@@ -35,6 +36,10 @@ struct World {
 impl World {
     async fn new() -> Self {
         let place = Place::new().await;
+        // A pod that is less than restricted is not made, and then nothing gets ready.
+        let labels = json!({"metadata": {"labels": {"pod-security.kubernetes.io/enforce": "restricted"}}});
+        let namespaces = Api::<Namespace>::all(place.client.clone());
+        namespaces.patch(&place.namespace, &PatchParams::default(), &Patch::Merge(&labels)).await.unwrap();
         let database = TestDatabase::new(On::Postgres).await;
         let (parts, mut tasks) = place.parts().await;
         operator::controller::work::<Realm, _, _, _>(&mut tasks, &parts.context, operator::realm::reconcile);
@@ -372,4 +377,31 @@ impl World {
         })
         .await;
     }
+}
+
+/// Nobody can reach it here, since there are no pods: but what is made of it is taken, its pod too, and it can be deleted.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_managed_database_is_made_and_goes_with_its_realm() {
+    let world = World::new().await;
+    let spec = json!({"spec": {"database": {"managed": {}}, "deletionPolicy": "Delete"}});
+    world.create("main", spec).await;
+    until("its pod is made", Duration::from_secs(60), async || {
+        world.api::<Pod>().get_opt("main-postgres-0").await.unwrap().is_some()
+    })
+    .await;
+    let realm = world.realm("main").await;
+    assert!(realm.finalizers().contains(&crds::FINALIZER.to_owned()));
+    let secrets = world.api::<Secret>();
+    for name in ["main-root-ca", "main-postgres-admin", "main-postgres-tls"] {
+        assert!(secrets.get_opt(name).await.unwrap().is_some(), "{name}");
+    }
+    assert!(secrets.get_opt("main-kms-unseal").await.unwrap().is_none(), "nothing before the registry was asked");
+    world.gone("main").await;
+    until("all is gone", Duration::from_secs(60), async || {
+        let set = world.api::<StatefulSet>().get_opt("main-postgres").await.unwrap();
+        let names = secrets.list(&ListParams::default()).await.unwrap().items;
+        set.is_none() && names.iter().all(|secret| !secret.name_any().starts_with("main-"))
+    })
+    .await;
+    world.place.end().await;
 }
