@@ -30,7 +30,7 @@ async fn account(place: &Place, rights: &[&Right], folder: &Path) -> PathBuf {
     Api::<Role>::namespaced(place.client.clone(), namespace).create(&new, &role).await.unwrap();
     Api::<RoleBinding>::namespaced(place.client.clone(), namespace).create(&new, &binding).await.unwrap();
     let mut kubeconfig = Kubeconfig::read_from(kubeconfig()).unwrap();
-    let user = kubeconfig.auth_infos[0].auth_info.as_mut().unwrap();
+    let user = kubeconfig.auth_infos.first_mut().unwrap().auth_info.as_mut().unwrap();
     user.impersonate = Some(format!("system:serviceaccount:{namespace}:operator"));
     // Without its groups the account could not even ask what is served.
     user.impersonate_groups = Some(vec!["system:authenticated".to_owned()]);
