@@ -25,10 +25,8 @@ pub fn of(home: &Home<'_>, part: Part, operator: &str, database_port: u16) -> Op
         }
         Part::Postgres => {
             let mut callers = from(home, &Part::SERVERS, POSTGRES_PORT);
-            let own = json!({
-                "namespaceSelector": {"matchLabels": {NAMESPACE: operator}},
-                "podSelector": {"matchLabels": {"app.kubernetes.io/name": "keyrealm-operator"}},
-            });
+            // The labels of its pods are the chart's to choose.
+            let own = json!({"namespaceSelector": {"matchLabels": {NAMESPACE: operator}}});
             if let Some(Value::Array(peers)) = callers.get_mut("from") {
                 peers.push(own);
             }

@@ -3,7 +3,7 @@
 use keyrealm_barrier::UnsealKey;
 use keyrealm_pki::{CaChain, CertificateInfo, Leaf, certificates, chain_sha256};
 use keyrealm_registry::{RegistryError, Used};
-use keyrealm_store::Product;
+use keyrealm_store::{Product, Sql};
 
 use super::contents;
 use super::database::role_versions;
@@ -150,6 +150,15 @@ impl Hands<'_> {
         database.registrar.ensure_logins(&passwords).await.map_err(self.registry("making the servers' logins"))?;
         let schemas = database.registrar.ensure_realm_schemas().await;
         schemas.map_err(self.registry("making the realm-level schemas"))?;
+        if self.pass.home.is_managed() {
+            // PostgreSQL takes a new certificate in when it is told, and not by itself.
+            let reloaded = async {
+                let mut tx = database.database.registry().await?;
+                tx.fetch(Sql::new("SELECT pg_reload_conf()::text AS reloaded")).await.map(drop)
+            };
+            let reloaded = reloaded.await.map_err(RegistryError::Store);
+            reloaded.map_err(self.registry("having the managed database read its certificate"))?;
+        }
         lock(&self.pass.memory).prepared = Some((self.pass.context.clock.now(), versions));
         Ok(())
     }

@@ -7,5 +7,6 @@
 mod leaders;
 mod objects;
 mod outages;
+mod realm;
 mod rights;
 mod support;
