@@ -5,4 +5,6 @@
 //! the other), `status` (the report as conditions and fields). What every kind needs stands beside them.
 
 pub mod child;
+pub mod demo_environment;
+pub mod duration;
 pub mod report;
