@@ -2,10 +2,12 @@
 //! URL, SNI and Host stay what they are everywhere else.
 
 mod api;
+mod environment;
 mod forward;
 mod resolve;
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use k8s_openapi::api::core::v1::Service;
@@ -32,15 +34,30 @@ pub(crate) struct Cluster {
 }
 
 impl Cluster {
-    /// Finds the Services and opens the listeners.
+    /// Finds the Services and opens the listeners. Where no flags say where the servers are, a DemoEnvironment does, once
+    /// it is ready.
     ///
     /// # Errors
-    /// When the API server cannot be used, or the Services are not as the URLs say.
-    pub(crate) async fn reach(flags: &AttachFlags) -> Result<Self> {
-        let attached = Attached::read(flags)?;
+    /// When the API server cannot be used, the DemoEnvironment is not ready in that time, or the Services are not as the
+    /// URLs say.
+    pub(crate) async fn reach(flags: &AttachFlags, timeout: Duration) -> Result<Self> {
         let namespace = flags.namespace.as_deref().context("--namespace is missing")?;
-        let api = api::connect(flags).await?;
-        let services = services(&api, namespace).await?;
+        let (attached, api, told) = if flags.kms_url.is_some() {
+            // The files first: they are wrong more often than the cluster.
+            (Attached::read(flags)?, api::connect(flags).await?, None)
+        } else {
+            let api = api::connect(flags).await?;
+            let found = environment::find(&api, flags, namespace, timeout).await?;
+            (found.attached, api, Some(found.place))
+        };
+        let routes = match &told {
+            Some(place) => place.routes(&api, namespace, &attached).await?,
+            None => {
+                let services = services(&api, namespace).await?;
+                let route = |product, url| route(&services, namespace, product, port_of(url));
+                [route("identity", &attached.identity)?, route("kms", &attached.kms)?]
+            }
+        };
         let complaints = Notes::complaints();
         let mut forwards = Vec::new();
         let mut listen = async |route: Route| -> Result<SocketAddr> {
@@ -52,15 +69,15 @@ impl Cluster {
         let mut addresses = Addresses::new();
         let mut admin = Vec::new();
         let mut found = Vec::new();
-        for (product, url) in [("identity", &attached.identity), ("kms", &attached.kms)] {
-            let route = route(&services, namespace, product, port_of(url))?;
+        for (route, url) in routes.into_iter().zip([&attached.identity, &attached.kms]) {
             addresses.insert(host_port(url), listen(route.clone()).await?);
             let at = with_port(url, ADMIN_PORT)?;
             let mapped = Addresses::from([(host_port(&at), listen(route.to_admin()).await?)]);
             admin.push(AdminAt { url: at, addresses: mapped });
             found.push((route.service, url.clone()));
         }
-        let shell = shell(flags, namespace, &found);
+        let mut shell = shell(flags, namespace, &found);
+        shell.once.extend(told.map(|place| place.fetch_bundle(&kubectl(flags), namespace)));
         let (Some(kms), Some(identity)) = (admin.pop(), admin.pop()) else { anyhow::bail!("no admin listeners") };
         let endpoints = attached.endpoints(addresses, [identity, kms], shell, complaints)?;
         Ok(Self { endpoints, _forwards: forwards })
@@ -81,14 +98,7 @@ async fn services(api: &api::Api, namespace: &str) -> Result<Vec<Service>> {
 /// The lines of kubectl that stand in for these forwards in a shell, and how curl takes them. The first one keeps the
 /// issuer's port, so that a browser, too, gets there where the name leads to this machine.
 fn shell(flags: &AttachFlags, namespace: &str, found: &[(String, Url)]) -> Shell {
-    let mut kubectl = "kubectl".to_owned();
-    if let Some(file) = &flags.kubeconfig {
-        let file = std::path::absolute(file).unwrap_or_else(|_| file.clone());
-        kubectl.push_str(&format!(" --kubeconfig '{}'", file.display()));
-    }
-    if let Some(context) = &flags.context {
-        kubectl.push_str(&format!(" --context '{context}'"));
-    }
+    let kubectl = kubectl(flags);
     let mut shell = Shell::default();
     let mut taken = Vec::new();
     for (service, url) in found {
@@ -103,6 +113,19 @@ fn shell(flags: &AttachFlags, namespace: &str, found: &[(String, Url)]) -> Shell
         shell.curl.push_str(&format!(" --connect-to {}:127.0.0.1:{local}", host_port(url)));
     }
     shell
+}
+
+/// kubectl with the flags that lead to the same cluster.
+fn kubectl(flags: &AttachFlags) -> String {
+    let mut kubectl = "kubectl".to_owned();
+    if let Some(file) = &flags.kubeconfig {
+        let file = std::path::absolute(file).unwrap_or_else(|_| file.clone());
+        kubectl.push_str(&format!(" --kubeconfig '{}'", file.display()));
+    }
+    if let Some(context) = &flags.context {
+        kubectl.push_str(&format!(" --context '{context}'"));
+    }
+    kubectl
 }
 
 #[cfg(test)]
