@@ -7,10 +7,11 @@ use base64::engine::general_purpose::STANDARD;
 use http::{HeaderMap, header};
 use keyrealm_http::extract::Form;
 use keyrealm_http::{OAuthError, OAuthErrorCode};
+use keyrealm_registry::specs::ClientType;
 
 use crate::app::App;
 use crate::directory::Client;
-use crate::domain::client::ClientType;
+use crate::domain::client::ClientRules;
 
 struct Given {
     client_id: String,

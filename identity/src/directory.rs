@@ -9,8 +9,8 @@ use keyrealm_registry::tenants;
 use keyrealm_store::{Database, Epochs, Product, StoreError, TenantAccess};
 use moka::future::Cache;
 
-use crate::domain::client::ClientSpec;
 use crate::storage::clients;
+use keyrealm_registry::specs::ClientSpec;
 
 const KEPT: u64 = 10_000;
 

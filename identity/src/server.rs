@@ -9,7 +9,7 @@ use keyrealm_base::{SharedClock, SharedRandom};
 use keyrealm_config::ConfigError;
 use keyrealm_crypto::password::{PasswordHash, PasswordPool, PasswordPoolError};
 use keyrealm_http::{Addresses, Api, Check, Health, Limits, Routers, Serving, Sockets, Standard, Tasks};
-use keyrealm_registry::{Condition, Presence, Registrar, RegistryError, Vitals};
+use keyrealm_registry::{Condition, Presence, Registrar, RegistryError, Seen, Vitals};
 use keyrealm_store::{Database, Product, Space, StoreError};
 use keyrealm_tls::{IdentityFiles, ReloadingIdentity, TlsError, TrustBundle, Watch, read_private};
 
@@ -120,12 +120,14 @@ impl Server {
         tasks.spawn("revocations", follow);
         let list = Arc::clone(&revocations);
         let revoker = Arc::new(Revoker::new(Arc::clone(&database), Arc::clone(&clock), list, &config.tokens));
+        let seen = Arc::new(Seen::default());
         let mut reconciler = Reconciler::new(
             Arc::clone(&database),
             Arc::clone(&directory),
             Arc::clone(&revoker),
             Arc::clone(&clock),
             Arc::clone(&random),
+            Arc::clone(&seen),
         );
         let notices = database.notices();
         reconciler.once().await?;
@@ -171,6 +173,7 @@ impl Server {
                 chain_sha256: identity.current().chain_sha256().to_owned(),
                 bundle_sha256: bundle.clone(),
                 schema_version: storage::TENANT.last().map_or(0, |last| last.version),
+                seen: seen.get(),
             }
         };
         tasks.spawn("heartbeat", Arc::clone(&presence).beat(vitals));

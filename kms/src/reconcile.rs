@@ -1,16 +1,16 @@
 //! Makes what the registry declares, and reports what became of it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use keyrealm_base::TenantId;
-use keyrealm_registry::{DesiredEntry, DesiredStatus, ManagedBy, Observed, desired, observed};
-use keyrealm_store::{Notice, Notices, Product, Pulse, Sql, StoreError};
-use serde::Deserialize;
+use keyrealm_registry::specs::KeySpec;
+use keyrealm_registry::{DesiredEntry, DesiredStatus, ManagedBy, Observed, OnRemove, Seen, desired, meta, observed};
+use keyrealm_store::{Notice, Notices, Product, Pulse, StoreError};
 use tokio::time::Instant;
 
-use crate::domain::key::Key;
+use crate::domain::key::{Key, KeyState};
 use crate::error::KmsError;
 use crate::service::{KeyPatch, KeyService, NewKey};
 use crate::snapshot::Snapshots;
@@ -22,21 +22,12 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(300);
 /// The same at one that waits for something that passes.
 const LONGEST_WAIT: Duration = Duration::from_secs(15);
 
-/// A declared key.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct KeySpec {
-    algorithm: String,
-    #[serde(default)]
-    description: String,
-}
-
 /// What becomes of an entry.
 enum Outcome {
     /// It is as declared.
     Ready(String),
-    /// Nobody declares it any more; the object, if there is one, is the tenant's own.
-    Orphaned(Option<String>),
+    /// Nobody declares it any more; the object, if there is one, is the tenant's own, and stays enabled or not.
+    Removed(DesiredStatus, Option<String>),
     /// It cannot be made, and somebody has to change something.
     Failed(String),
     /// It could not be made now; nothing is said of it.
@@ -66,12 +57,18 @@ struct Attempt {
 pub(crate) struct Reconciler {
     service: Arc<KeyService>,
     snapshots: Arc<Snapshots>,
+    seen: Arc<Seen>,
     attempts: HashMap<Place, Attempt>,
+    /// The tenants whose tables are up to date.
+    migrated: HashSet<TenantId>,
+    /// When to try the tables of a tenant again.
+    waiting: HashMap<TenantId, (Duration, Instant)>,
 }
 
 impl Reconciler {
-    pub(crate) fn new(service: Arc<KeyService>, snapshots: Arc<Snapshots>) -> Self {
-        Self { service, snapshots, attempts: HashMap::new() }
+    pub(crate) fn new(service: Arc<KeyService>, snapshots: Arc<Snapshots>, seen: Arc<Seen>) -> Self {
+        let (attempts, migrated, waiting) = (HashMap::new(), HashSet::new(), HashMap::new());
+        Self { service, snapshots, seen, attempts, migrated, waiting }
     }
 
     /// Reconciles for ever.
@@ -86,8 +83,11 @@ impl Reconciler {
 
     /// Brings every declared key to what its entry says. One that cannot be made does not stop the others.
     pub(crate) async fn once(&mut self) -> Result<(), KmsError> {
+        // Read first: what is read afterwards is at least as new.
+        let generation = meta::generation(&mut self.service.database.control_read().await?).await?;
         let gone = self.service.read_tenants().await?;
         self.snapshots.forget(&gone);
+        self.migrate().await?;
         let entries = desired::pending(&mut self.service.database.control_read().await?, Product::Kms).await?;
         let pending: Vec<Place> = entries.iter().map(place).collect();
         self.attempts.retain(|place, _| pending.contains(place));
@@ -95,6 +95,37 @@ impl Reconciler {
             if self.is_due(&entry) {
                 let outcome = reconcile(&self.service, &entry).await;
                 self.report(&entry, outcome).await?;
+            }
+        }
+        self.seen.set(generation);
+        Ok(())
+    }
+
+    /// Makes the tables of tenants that have none or old ones, so that somebody who waits for them need not use the tenant.
+    async fn migrate(&mut self) -> Result<(), KmsError> {
+        let enabled = self.service.enabled_tenants();
+        self.migrated.retain(|tenant| enabled.contains(tenant));
+        self.waiting.retain(|tenant, _| enabled.contains(tenant));
+        let now = Instant::now();
+        let due = |tenant: &TenantId| self.waiting.get(tenant).is_none_or(|(_, next)| *next <= now);
+        let lacking: Vec<TenantId> =
+            enabled.into_iter().filter(|tenant| !self.migrated.contains(tenant) && due(tenant)).collect();
+        if lacking.is_empty() {
+            return Ok(());
+        }
+        let current = self.service.migrated(&lacking).await?;
+        for tenant in lacking {
+            let done = if current.contains(&tenant) { Ok(()) } else { self.service.migrate(tenant).await };
+            match done {
+                Ok(()) => {
+                    self.waiting.remove(&tenant);
+                    self.migrated.insert(tenant);
+                }
+                Err(error) => {
+                    tracing::warn!(%error, %tenant, "cannot make a tenant's tables");
+                    let pause = self.waiting.get(&tenant).map_or(POLL, |(pause, _)| (*pause * 2).min(LONGEST_WAIT));
+                    self.waiting.insert(tenant, (pause, Instant::now() + pause));
+                }
             }
         }
         Ok(())
@@ -111,9 +142,12 @@ impl Reconciler {
     async fn report(&mut self, entry: &DesiredEntry, outcome: Outcome) -> Result<(), KmsError> {
         let (status, object_id, reason, message) = match outcome {
             Outcome::Ready(id) => (DesiredStatus::Ready, Some(id), "Ready", String::new()),
-            Outcome::Orphaned(id) => {
-                let message = "the key stays, and is changed through the API now: nobody declares it any more";
-                (DesiredStatus::Orphaned, id, "EntryRemoved", message.to_owned())
+            Outcome::Removed(status, id) => {
+                let message = match status {
+                    DesiredStatus::Disabled => "the key is disabled, and can be enabled through the API",
+                    _ => "the key stays, and is changed through the API now",
+                };
+                (status, id, "EntryRemoved", format!("{message}: nobody declares it any more"))
             }
             Outcome::Failed(message) => {
                 if !self.failed(entry, &message, LONGEST_PAUSE) {
@@ -158,19 +192,34 @@ fn place(entry: &DesiredEntry) -> Place {
 }
 
 async fn reconcile(service: &KeyService, entry: &DesiredEntry) -> Outcome {
-    let done = if entry.deleted_at.is_some() { orphan(service, entry).await } else { make(service, entry).await };
+    let done = if entry.deleted_at.is_some() { remove(service, entry).await } else { make(service, entry).await };
     done.unwrap_or_else(|error| error)
 }
 
 /// Whoever uses the API owns the key from now on.
-async fn orphan(service: &KeyService, entry: &DesiredEntry) -> Result<Outcome, Outcome> {
+async fn remove(service: &KeyService, entry: &DesiredEntry) -> Result<Outcome, Outcome> {
+    let nothing = Ok(Outcome::Removed(DesiredStatus::Orphaned, None));
     if entry.kind != "key" {
-        return Ok(Outcome::Orphaned(None));
+        return nothing;
     }
-    let key = service.key_by_name(entry.tenant, &entry.name).await?;
-    let Some(key) = key.filter(|key| key.managed_by == ManagedBy::Resource) else { return Ok(Outcome::Orphaned(None)) };
-    let key = service.give_to(entry.tenant, key.id, ManagedBy::Api).await?;
-    Ok(Outcome::Orphaned(Some(key.id.to_string())))
+    let Some(key) = service.key_by_name(entry.tenant, &entry.name).await? else { return nothing };
+    // A run that ended before its report may have given the key away already.
+    if key.managed_by != ManagedBy::Resource && !is_of(&key, reported(service, entry).await?.as_ref()) {
+        return nothing;
+    }
+    let (status, state) = match entry.on_remove {
+        OnRemove::Orphan => (DesiredStatus::Orphaned, key.state),
+        OnRemove::Disable => (DesiredStatus::Disabled, KeyState::Disabled),
+        OnRemove::Delete => {
+            let message = "a key is not deleted with its entry: declare it again with onRemove orphan or disable, or \
+                           leave it out and delete the key through the API";
+            return Err(Outcome::Failed(message.to_owned()));
+        }
+    };
+    if key.managed_by == ManagedBy::Resource || key.state != state {
+        service.release(entry.tenant, key.id, state).await?;
+    }
+    Ok(Outcome::Removed(status, Some(key.id.to_string())))
 }
 
 async fn make(service: &KeyService, entry: &DesiredEntry) -> Result<Outcome, Outcome> {
@@ -186,11 +235,19 @@ async fn make(service: &KeyService, entry: &DesiredEntry) -> Result<Outcome, Out
         Some(key) => key,
         None => create(service, entry, &spec).await?,
     };
-    if key.managed_by != ManagedBy::Resource && !was_declared(service, entry, &key).await? {
+    let mut before = None;
+    if key.managed_by != ManagedBy::Resource || key.state == KeyState::Disabled {
+        before = reported(service, entry).await?;
+    }
+    if key.managed_by != ManagedBy::Resource && !is_of(&key, before.as_ref()) {
         return refuse("a key of this name was made through the API; rename one of them".to_owned());
     }
     if key.algorithm != spec.algorithm {
         return refuse(format!("the key has {} and its algorithm cannot change; declare another name", key.algorithm));
+    }
+    // What was disabled with its entry is enabled with it.
+    if key.state == KeyState::Disabled && before.is_some_and(|before| before.status == DesiredStatus::Disabled) {
+        service.set_state(entry.tenant, key.id, KeyState::Active, ManagedBy::Resource).await?;
     }
     if key.managed_by != ManagedBy::Resource {
         service.give_to(entry.tenant, key.id, ManagedBy::Resource).await?;
@@ -216,16 +273,14 @@ async fn create(service: &KeyService, entry: &DesiredEntry, spec: &KeySpec) -> R
     }
 }
 
-/// Whether the key is the one of this entry, which was taken away and has come back.
-async fn was_declared(service: &KeyService, entry: &DesiredEntry, key: &Key) -> Result<bool, KmsError> {
-    let sql = Sql::new(
-        "SELECT object_id FROM {s}observed WHERE tenant = $1 AND product = $2 AND kind = $3 AND name = $4 \
-         AND status = 'orphaned'",
-    );
-    let sql = sql.bind(entry.tenant).bind(&entry.product).bind(&entry.kind).bind(&entry.name);
-    let row = service.database.control_read().await?.fetch_one(sql).await?;
-    let object = row.map(|row| row.get::<Option<String>>("object_id")).transpose()?.flatten();
-    Ok(object == Some(key.id.to_string()))
+/// What was said of this entry last.
+async fn reported(service: &KeyService, entry: &DesiredEntry) -> Result<Option<Observed>, KmsError> {
+    Ok(observed::of_entry(&mut service.database.control_read().await?, entry).await?)
+}
+
+/// Whether the key is the one that was made for the entry of this report.
+fn is_of(key: &Key, report: Option<&Observed>) -> bool {
+    report.is_some_and(|report| report.object_id.as_deref() == Some(key.id.to_string().as_str()))
 }
 
 impl From<StoreError> for Outcome {

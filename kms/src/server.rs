@@ -11,7 +11,7 @@ use keyrealm_base::{SharedClock, SharedRandom};
 use keyrealm_config::ConfigError;
 use keyrealm_http::client::{ClientOptions, HttpsClient};
 use keyrealm_http::{Addresses, Check, Health, Limits, Routers, Serving, Sockets, Standard, Tasks};
-use keyrealm_registry::{Condition, Presence, Registrar, RegistryError, Vitals};
+use keyrealm_registry::{Condition, Presence, Registrar, RegistryError, Seen, Vitals};
 use keyrealm_store::{Database, Product, Space, StoreError};
 use keyrealm_tls::{IdentityFiles, ReloadingIdentity, TlsError, TrustBundle, Watch, client_config, read_private};
 
@@ -119,7 +119,8 @@ impl Server {
             async move { freshness.follow(notices).await }
         });
         let notices = database.notices();
-        let mut reconciler = Reconciler::new(Arc::clone(&service), Arc::clone(&snapshots));
+        let seen = Arc::new(Seen::default());
+        let mut reconciler = Reconciler::new(Arc::clone(&service), Arc::clone(&snapshots), Arc::clone(&seen));
         reconciler.once().await.map_err(|error| StartError::Reconcile(error.to_string()))?;
         tasks.spawn("reconciler", reconciler.run(notices));
 
@@ -160,6 +161,7 @@ impl Server {
                 chain_sha256: identity.current().chain_sha256().to_owned(),
                 bundle_sha256: bundle.clone(),
                 schema_version: storage::TENANT.last().map_or(0, |last| last.version),
+                seen: seen.get(),
             }
         };
         tasks.spawn("heartbeat", Arc::clone(&presence).beat(vitals));

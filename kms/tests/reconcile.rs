@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use http::Method;
-use keyrealm_base::{Clock, Timestamp};
+use keyrealm_base::Clock;
 use keyrealm_crypto::SystemRandom;
 use keyrealm_registry::{Registrar, instances};
 use keyrealm_store::{Notice, Product, Space, Sql, StatementHook};
@@ -178,7 +178,7 @@ async fn the_process_has_a_row_of_its_own(on: On) {
     let began = Instant::now();
     let row = loop {
         let mut tx = kms.database.control().await.unwrap();
-        let rows = instances::fresh(&mut tx, Timestamp::from_millis(0)).await.unwrap();
+        let rows = instances::fresh(&mut tx, instances::FRESH).await.unwrap();
         assert!(rows.len() <= 1, "{rows:?}");
         if let Some(row) = rows.into_iter().next().filter(|row| row.ready) {
             break row;

@@ -2,9 +2,10 @@
 
 use keyrealm_auth::{Scope, ScopeSet};
 use keyrealm_base::Timestamp;
+use keyrealm_registry::specs::{ClientSpec, PkcePolicy};
 use serde::{Deserialize, Serialize};
 
-use super::client::{ClientSpec, PkcePolicy};
+use super::client::ClientRules;
 use super::pkce;
 
 /// A checked request, as it is kept while the user logs in.

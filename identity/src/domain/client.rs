@@ -2,62 +2,28 @@
 
 use keyrealm_auth::ScopeSet;
 use keyrealm_crypto::{ct_eq, sha256_hex};
-use serde::{Deserialize, Serialize};
+use keyrealm_registry::specs::{ClientSpec, ClientType, PkcePolicy};
 use url::{Host, Url};
-
-/// Whether a client can keep a secret.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) enum ClientType {
-    Public,
-    Confidential,
-}
-
-/// Whether the code flow demands PKCE.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum PkcePolicy {
-    /// Always.
-    #[default]
-    Required,
-    /// If the request has a challenge; for confidential clients only.
-    IfSent,
-}
-
-/// A client as it is declared.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct ClientSpec {
-    pub(crate) client_id: String,
-    #[serde(default)]
-    pub(crate) display_name: String,
-    #[serde(rename = "type")]
-    pub(crate) kind: ClientType,
-    /// SHA-256 of the secrets in hex: one, or two during a rotation.
-    #[serde(default)]
-    pub(crate) secret_sha256: Vec<String>,
-    #[serde(default)]
-    pub(crate) redirect_uris: Vec<String>,
-    #[serde(default)]
-    pub(crate) post_logout_redirect_uris: Vec<String>,
-    pub(crate) grants: Vec<String>,
-    pub(crate) scopes: String,
-    #[serde(default)]
-    pub(crate) pkce: PkcePolicy,
-    /// A disabled client gets nothing, and what it got is revoked.
-    #[serde(default = "yes")]
-    pub(crate) enabled: bool,
-}
-
-fn yes() -> bool {
-    true
-}
 
 const GRANTS: [&str; 3] = ["authorization_code", "refresh_token", "client_credentials"];
 
-impl ClientSpec {
+/// What a type cannot say of a client.
+pub(crate) trait ClientRules {
     /// Checks what the type cannot say.
-    pub(crate) fn check(&self) -> Result<(), String> {
+    fn check(&self) -> Result<(), String>;
+    fn allows_grant(&self, grant: &str) -> bool;
+    fn scope_set(&self) -> ScopeSet;
+    /// Whether this is one of the client's secrets. They have 256 random bits, so one SHA-256 is enough.
+    fn has_secret(&self, secret: &str) -> bool;
+    /// The name that people are shown.
+    fn shown_name(&self) -> &str;
+    /// Whether a redirect URI is registered: the same string, byte by byte. For public clients the port of a loopback IP
+    /// literal may differ: programs on a desktop take whatever port is free (RFC 8252, section 7.3).
+    fn redirects_to(&self, given: &str) -> bool;
+}
+
+impl ClientRules for ClientSpec {
+    fn check(&self) -> Result<(), String> {
         let confidential = self.kind == ClientType::Confidential;
         let legal_id = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
         if self.client_id.is_empty() || self.client_id.len() > 100 || !self.client_id.bytes().all(legal_id) {
@@ -85,23 +51,26 @@ impl ClientSpec {
         Ok(())
     }
 
-    pub(crate) fn allows_grant(&self, grant: &str) -> bool {
+    fn allows_grant(&self, grant: &str) -> bool {
         self.grants.iter().any(|own| own == grant)
     }
 
-    pub(crate) fn scope_set(&self) -> ScopeSet {
+    fn scope_set(&self) -> ScopeSet {
         ScopeSet::parse(&self.scopes).map(|parsed| parsed.known).unwrap_or_default()
     }
 
-    /// Whether this is one of the client's secrets. They have 256 random bits, so one SHA-256 is enough.
-    pub(crate) fn has_secret(&self, secret: &str) -> bool {
+    fn has_secret(&self, secret: &str) -> bool {
         let given = sha256_hex(secret.as_bytes());
         self.secret_sha256.iter().fold(false, |found, own| found | ct_eq(own.as_bytes(), given.as_bytes()))
     }
 
-    /// The name that people are shown.
-    pub(crate) fn shown_name(&self) -> &str {
+    fn shown_name(&self) -> &str {
         if self.display_name.is_empty() { &self.client_id } else { &self.display_name }
+    }
+
+    fn redirects_to(&self, given: &str) -> bool {
+        let public = self.kind == ClientType::Public;
+        self.redirect_uris.iter().any(|own| own == given || (public && same_but_port(own, given)))
     }
 }
 
@@ -120,15 +89,6 @@ fn check_uri(text: &str) -> Result<(), String> {
         Ok(())
     } else {
         Err(refuse())
-    }
-}
-
-impl ClientSpec {
-    /// Whether a redirect URI is registered: the same string, byte by byte. For public clients the port of a loopback IP
-    /// literal may differ: programs on a desktop take whatever port is free (RFC 8252, section 7.3).
-    pub(crate) fn redirects_to(&self, given: &str) -> bool {
-        let public = self.kind == ClientType::Public;
-        self.redirect_uris.iter().any(|own| own == given || (public && same_but_port(own, given)))
     }
 }
 

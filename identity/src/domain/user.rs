@@ -2,26 +2,7 @@
 
 use keyrealm_auth::{Scope, ScopeSet};
 use keyrealm_crypto::password::PasswordHash;
-use serde::{Deserialize, Serialize};
-
-/// A user as declared.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct UserSpec {
-    #[serde(default)]
-    pub(crate) email: String,
-    #[serde(default)]
-    pub(crate) display_name: String,
-    pub(crate) password_hash: String,
-    #[serde(default)]
-    pub(crate) roles: Vec<String>,
-    #[serde(default = "yes")]
-    pub(crate) enabled: bool,
-}
-
-fn yes() -> bool {
-    true
-}
+use keyrealm_registry::specs::UserSpec;
 
 /// The roles, and the scopes of the KMS that each gives.
 const ROLES: [(&str, &[Scope]); 4] = [
@@ -34,9 +15,14 @@ const ROLES: [(&str, &[Scope]); 4] = [
 /// What every user may ask for.
 const EVERYBODY: [Scope; 4] = [Scope::OpenId, Scope::Profile, Scope::Email, Scope::OfflineAccess];
 
-impl UserSpec {
+/// What a type cannot say of a user.
+pub(crate) trait UserRules {
     /// Checks what the type cannot say.
-    pub(crate) fn check(&self, name: &str) -> Result<(), String> {
+    fn check(&self, name: &str) -> Result<(), String>;
+}
+
+impl UserRules for UserSpec {
+    fn check(&self, name: &str) -> Result<(), String> {
         if name.is_empty() || name.len() > 100 || name.chars().any(|c| c.is_control() || c.is_whitespace()) {
             return Err("user name: 1 to 100 characters without white space".to_owned());
         }

@@ -12,6 +12,7 @@ use super::form::PageForm;
 use super::schemas::AuthorizeForm;
 use crate::app::Shared;
 use crate::domain::authorize::{Prompt, check};
+use crate::domain::client::ClientRules;
 use crate::pages;
 
 /// Begins a log-in.

@@ -15,6 +15,7 @@ use super::{cookies, flow};
 use crate::app::{App, Shared};
 use crate::directory::Client;
 use crate::domain::authorize::Refusal;
+use crate::domain::client::ClientRules;
 use crate::domain::user::allowed_scopes;
 use crate::handle::Handle;
 use crate::pages;

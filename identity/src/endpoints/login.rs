@@ -16,6 +16,7 @@ use super::form::PageForm;
 use super::schemas::LoginForm;
 use super::{cookies, flow};
 use crate::app::{App, Shared};
+use crate::domain::client::ClientRules;
 use crate::handle::Handle;
 use crate::pages;
 use crate::storage::sessions::{self, Session};

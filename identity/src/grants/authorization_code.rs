@@ -9,6 +9,7 @@ use keyrealm_http::extract::Form;
 use super::{GrantError, TokenAnswer};
 use crate::app::App;
 use crate::directory::Client;
+use crate::domain::client::ClientRules;
 use crate::domain::{authorize, pkce};
 use crate::handle::Handle;
 use crate::storage::codes::{self, Code};

@@ -3,11 +3,12 @@
 use keyrealm_auth::{Scope, ScopeSet};
 use keyrealm_http::OAuthErrorCode;
 use keyrealm_http::extract::Form;
+use keyrealm_registry::specs::ClientType;
 
 use super::{GrantError, TokenAnswer};
 use crate::app::App;
 use crate::directory::Client;
-use crate::domain::client::ClientType;
+use crate::domain::client::ClientRules;
 use crate::tokens::AccessToken;
 
 pub(crate) fn grant(app: &App, client: &Client, form: &Form) -> Result<TokenAnswer, GrantError> {

@@ -12,6 +12,7 @@ use super::{GrantError, TokenAnswer};
 use crate::app::App;
 use crate::directory::Client;
 use crate::domain::authorize;
+use crate::domain::client::ClientRules;
 use crate::domain::user::allowed_scopes;
 use crate::handle::Handle;
 use crate::storage::refresh_tokens::{self, RefreshToken, Spent, Successor};

@@ -2,11 +2,12 @@
 
 use keyrealm_base::{ObjectId, TenantId};
 use keyrealm_registry::DesiredEntry;
+use keyrealm_registry::specs::{ClientSpec, UserSpec};
 use keyrealm_store::{Product, StoreError, TenantAccess, TenantTx};
 
 use super::Reconciler;
-use crate::domain::client::ClientSpec;
-use crate::domain::user::UserSpec;
+use crate::domain::client::ClientRules;
+use crate::domain::user::UserRules;
 use crate::storage::{clients, users};
 
 /// Why an object is not as declared.
@@ -17,7 +18,7 @@ pub(super) struct Failure {
     pub(super) message: String,
 }
 
-fn failure(reason: &'static str, message: impl Into<String>) -> Failure {
+pub(super) fn failure(reason: &'static str, message: impl Into<String>) -> Failure {
     Failure { reason, message: message.into() }
 }
 
@@ -104,7 +105,7 @@ impl Reconciler {
         Ok(id)
     }
 
-    async fn release(&self, tenant: TenantId, client_id: &str) -> Result<(), StoreError> {
+    pub(super) async fn release(&self, tenant: TenantId, client_id: &str) -> Result<(), StoreError> {
         let mut realm = self.database.realm(Product::Identity).await?;
         clients::release(&mut realm, client_id, tenant).await?;
         realm.commit().await
@@ -125,7 +126,7 @@ impl Reconciler {
         Ok(id)
     }
 
-    async fn begin(&self, tenant: TenantId) -> Result<TenantTx, StoreError> {
+    pub(super) async fn begin(&self, tenant: TenantId) -> Result<TenantTx, StoreError> {
         self.database.tenant(Product::Identity, tenant, TenantAccess::Change).await
     }
 

@@ -1,6 +1,7 @@
 //! Makes the users and clients that the registry declares, and reports what became of them.
 
 mod make;
+mod remove;
 mod retry;
 
 use std::collections::HashSet;
@@ -8,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use keyrealm_base::{SharedClock, SharedRandom, TenantId};
-use keyrealm_registry::{DesiredEntry, DesiredStatus, Observed, desired, observed};
+use keyrealm_registry::{DesiredEntry, DesiredStatus, Observed, Seen, desired, meta, observed};
 use keyrealm_store::{Database, Notice, Notices, Product, Pulse, Space, StoreError};
 
 use self::make::Failure;
@@ -27,11 +28,12 @@ pub(crate) struct Reconciler {
     revoker: Arc<Revoker>,
     clock: SharedClock,
     random: SharedRandom,
+    seen: Arc<Seen>,
     /// The tenants whose tables are up to date.
     migrated: HashSet<TenantId>,
     tenants: Retries<TenantId>,
-    /// By tenant, kind, name and hash of the specification: a changed one is tried at once.
-    entries: Retries<(TenantId, String, String, String)>,
+    /// By tenant, kind, name, hash of the specification and whether it was taken away: a changed one is tried at once.
+    entries: Retries<(TenantId, String, String, String, bool)>,
 }
 
 impl Reconciler {
@@ -41,9 +43,10 @@ impl Reconciler {
         revoker: Arc<Revoker>,
         clock: SharedClock,
         random: SharedRandom,
+        seen: Arc<Seen>,
     ) -> Self {
         let (tenants, entries) = (Retries::default(), Retries::default());
-        Self { database, directory, revoker, clock, random, migrated: HashSet::new(), tenants, entries }
+        Self { database, directory, revoker, clock, random, seen, migrated: HashSet::new(), tenants, entries }
     }
 
     /// Reconciles for ever.
@@ -61,10 +64,13 @@ impl Reconciler {
     /// # Errors
     /// When what all tenants share cannot be read or written.
     pub(crate) async fn once(&mut self) -> Result<(), StoreError> {
+        // Read first: what is read afterwards is at least as new.
+        let generation = meta::generation(&mut self.database.control_read().await?).await?;
         self.release_gone().await?;
         let known = self.directory.read_tenants().await?;
         self.migrated.retain(|tenant| known.all.contains(tenant));
         self.tenants.retain(|tenant| known.all.contains(tenant));
+        self.note_migrated(&known.enabled).await?;
         for tenant in &known.enabled {
             self.migrate(*tenant).await;
         }
@@ -78,13 +84,36 @@ impl Reconciler {
             let report = self.reconcile(entry).await;
             match report.status {
                 DesiredStatus::Failed => self.entries.failed(key(entry)),
-                DesiredStatus::Ready | DesiredStatus::Orphaned => self.entries.succeeded(&key(entry)),
+                _ => self.entries.succeeded(&key(entry)),
             }
             let mut tx = self.database.control().await?;
             observed::write(&mut tx, entry, &report).await?;
             tx.commit().await?;
         }
+        self.seen.set(generation);
         Ok(())
+    }
+
+    /// Notes the tenants whose tables are up to date already: one query, instead of one migration each.
+    async fn note_migrated(&mut self, enabled: &[TenantId]) -> Result<(), StoreError> {
+        let place = |tenant: &TenantId| Space::Tenant(Product::Identity, *tenant);
+        let lacking: Vec<TenantId> = enabled.iter().filter(|tenant| !self.migrated.contains(tenant)).copied().collect();
+        if lacking.is_empty() {
+            return Ok(());
+        }
+        let spaces: Vec<Space> = lacking.iter().map(place).collect();
+        let found = self.database.schema_versions(&mut self.database.control_read().await?, &spaces).await?;
+        let newest = storage::TENANT.last().map_or(0, |last| last.version);
+        for tenant in lacking.into_iter().filter(|tenant| found.get(&place(tenant)) == Some(&newest)) {
+            self.note(tenant);
+        }
+        Ok(())
+    }
+
+    fn note(&mut self, tenant: TenantId) {
+        self.tenants.succeeded(&tenant);
+        self.migrated.insert(tenant);
+        self.directory.set_migrated(tenant);
     }
 
     /// Gives back the client ids of tenants that are gone. Who has ids is read first: a tenant that is made meanwhile is
@@ -105,11 +134,7 @@ impl Reconciler {
             return;
         }
         match self.database.migrate(Space::Tenant(Product::Identity, tenant), storage::TENANT).await {
-            Ok(()) => {
-                self.tenants.succeeded(&tenant);
-                self.migrated.insert(tenant);
-                self.directory.set_migrated(tenant);
-            }
+            Ok(()) => self.note(tenant),
             Err(error) => {
                 tracing::warn!(%error, %tenant, "cannot make a tenant's tables");
                 self.tenants.failed(tenant);
@@ -130,8 +155,20 @@ impl Reconciler {
             return report(DesiredStatus::Failed, None, "TenantNotMigrated", message);
         }
         if entry.deleted_at.is_some() {
-            let message = "the object stays; nobody declares it any more".to_owned();
-            return report(DesiredStatus::Orphaned, self.existing(entry).await, "EntryRemoved", message);
+            return match self.remove(entry).await {
+                Ok((status, id)) => {
+                    let message = match status {
+                        DesiredStatus::Disabled => "the object is disabled",
+                        DesiredStatus::Deleted => "the object is deleted with all that it held",
+                        _ => "the object stays",
+                    };
+                    report(status, id, "EntryRemoved", format!("{message}; nobody declares it any more"))
+                }
+                Err(Failure { reason, message }) => {
+                    tracing::warn!(reason, message, kind = entry.kind, name = entry.name, "cannot remove an object");
+                    report(DesiredStatus::Failed, self.existing(entry).await, reason, message)
+                }
+            };
         }
         match self.make(entry).await {
             Ok(id) => report(DesiredStatus::Ready, Some(id.to_string()), "Ready", String::new()),
@@ -143,6 +180,6 @@ impl Reconciler {
     }
 }
 
-fn key(entry: &DesiredEntry) -> (TenantId, String, String, String) {
-    (entry.tenant, entry.kind.clone(), entry.name.clone(), entry.spec_hash.clone())
+fn key(entry: &DesiredEntry) -> (TenantId, String, String, String, bool) {
+    (entry.tenant, entry.kind.clone(), entry.name.clone(), entry.spec_hash.clone(), entry.deleted_at.is_some())
 }

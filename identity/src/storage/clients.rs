@@ -3,7 +3,7 @@
 use keyrealm_base::{ObjectId, TenantId};
 use keyrealm_store::{RealmTx, Row, Sql, StoreError, TenantTx};
 
-use crate::domain::client::ClientSpec;
+use keyrealm_registry::specs::ClientSpec;
 
 /// Reserves a client id for a tenant; the answer is whose it is.
 pub(crate) async fn reserve(realm: &mut RealmTx, client_id: &str, tenant: TenantId) -> Result<TenantId, StoreError> {
@@ -84,4 +84,11 @@ pub(crate) async fn forget_former(tx: &mut TenantTx, name: &str) -> Result<(), S
 pub(crate) async fn get(tx: &mut TenantTx, client_id: &str) -> Result<Option<ClientSpec>, StoreError> {
     let row = tx.fetch_one(Sql::new("SELECT spec FROM {s}clients WHERE client_id = $1").bind(client_id)).await?;
     row.as_ref().map(spec).transpose()
+}
+
+/// Takes the client of an entry out, with its codes; what else came of it is the revoker's.
+pub(crate) async fn delete(tx: &mut TenantTx, name: &str) -> Result<(), StoreError> {
+    let codes = "DELETE FROM {s}codes WHERE client_id IN (SELECT client_id FROM {s}clients WHERE name = $1)";
+    tx.execute(Sql::new(codes).bind(name)).await?;
+    tx.execute(Sql::new("DELETE FROM {s}clients WHERE name = $1").bind(name)).await.map(drop)
 }

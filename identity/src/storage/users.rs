@@ -3,7 +3,7 @@
 use keyrealm_base::ObjectId;
 use keyrealm_store::{Row, Sql, StoreError, TenantTx};
 
-use crate::domain::user::UserSpec;
+use keyrealm_registry::specs::UserSpec;
 
 /// A user.
 pub(crate) struct User {
@@ -49,4 +49,11 @@ pub(crate) async fn hold(tx: &mut TenantTx, user: &User) -> Result<bool, StoreEr
 pub(crate) async fn enabled(tx: &mut TenantTx, id: &str) -> Result<Option<User>, StoreError> {
     let row = tx.fetch_one(Sql::new("SELECT id, username, spec FROM {s}users WHERE id = $1").bind(id)).await?;
     Ok(row.as_ref().map(user).transpose()?.filter(|user| user.spec.enabled))
+}
+
+/// Takes a user out, with the consents and codes of his; what came of his sessions is the revoker's.
+pub(crate) async fn delete(tx: &mut TenantTx, id: ObjectId) -> Result<(), StoreError> {
+    tx.execute(Sql::new("DELETE FROM {s}codes WHERE user_id = $1").bind(id)).await?;
+    tx.execute(Sql::new("DELETE FROM {s}consents WHERE user_id = $1").bind(id)).await?;
+    tx.execute(Sql::new("DELETE FROM {s}users WHERE id = $1").bind(id)).await.map(drop)
 }

@@ -3,7 +3,7 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use keyrealm_base::Random;
-use keyrealm_crypto::SecretBytes;
+use keyrealm_crypto::{CryptoError, SecretBytes, hkdf_sha256};
 
 const LENGTH: usize = 32;
 
@@ -33,6 +33,20 @@ impl UnsealKey {
         if bytes.len() == LENGTH && !constant { Ok(Self(key)) } else { Err(UnsealKeyError) }
     }
 
+    /// Tells this key from others without revealing it: it is kept where everybody may read it, so that a key that was
+    /// exchanged is found before anything is opened with it. 32 lower-case hex digits.
+    ///
+    /// # Errors
+    /// When the derivation fails.
+    pub fn check_value(&self) -> Result<String, CryptoError> {
+        use std::fmt::Write;
+        let value = hkdf_sha256(&self.0, &[], &[b"keyrealm unseal key check 1"], 16)?;
+        Ok(value.expose().iter().fold(String::with_capacity(32), |mut hex, byte| {
+            let _ = write!(hex, "{byte:02x}");
+            hex
+        }))
+    }
+
     /// The content of a new file, base64.
     #[must_use]
     pub fn generate(random: &dyn Random) -> SecretBytes {
@@ -44,6 +58,15 @@ impl UnsealKey {
 mod tests {
     use super::*;
     use keyrealm_crypto::SystemRandom;
+
+    #[test]
+    fn a_check_value_is_of_the_key_and_not_of_its_form() {
+        let key = SecretBytes::random(32, &SystemRandom);
+        let of = |content: &SecretBytes| UnsealKey::parse(content).unwrap().check_value().unwrap();
+        let text = SecretBytes::new(STANDARD.encode(key.expose()).into_bytes());
+        assert_eq!((of(&key), of(&key).len()), (of(&text), 32));
+        assert_ne!(of(&key), of(&UnsealKey::generate(&SystemRandom)));
+    }
 
     #[test]
     fn files() {

@@ -2,6 +2,7 @@
 //! their tables and the registrar. Without the feature `store` the types alone.
 
 pub mod seed;
+pub mod specs;
 mod types;
 
 #[cfg(feature = "store")]
@@ -14,13 +15,13 @@ mod registrar;
 mod tables;
 
 pub use types::{
-    DesiredEntry, DesiredStatus, Instance, ManagedBy, Meta, Observed, Revocation, RevocationKind, SlugError, Tenant,
-    check_slug, spec_hash,
+    DesiredEntry, DesiredStatus, Instance, ManagedBy, Meta, Observed, ObservedEntry, ObservedSummary, OnRemove,
+    Revocation, RevocationKind, SlugError, Tenant, Used, check_slug, spec_hash,
 };
 
 #[cfg(feature = "store")]
-pub use presence::{Condition, Presence, Vitals};
+pub use presence::{Condition, Presence, Seen, Vitals};
 #[cfg(feature = "store")]
-pub use registrar::{Registrar, RegistryError};
+pub use registrar::{Created, Declared, NewTenant, Registrar, RegistryError, Versions, all_seen};
 #[cfg(feature = "store")]
-pub use tables::{MIGRATIONS, desired, instances, meta, observed, revocations, tenants};
+pub use tables::{MIGRATIONS, archives, desired, instances, meta, observed, revocations, tenants};

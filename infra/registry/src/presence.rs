@@ -1,15 +1,19 @@
 //! A process among those of its product: its row in `instances`, and what it finds out about its own state.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use keyrealm_base::{InstanceId, SharedClock, SharedRandom};
-use keyrealm_store::{Database, Product, StoreError};
+use keyrealm_store::{Database, Notice, Product, StoreError};
+use tokio::time::Instant;
 
-use crate::{Instance, instances, observed};
+use crate::{instances, observed};
 
-/// How often a process writes its row; one that is three times as old is not fresh any more.
+/// How often a process writes its row; see [`instances::FRESH`].
 const BEAT: Duration = Duration::from_secs(5);
+/// How soon it writes what is new.
+const NEWS: Duration = Duration::from_millis(100);
 /// How often a process looks after its own state.
 const LOOK: Duration = Duration::from_secs(1);
 /// A database that takes longer than this to answer does not answer.
@@ -26,8 +30,25 @@ pub enum Condition {
     Database(String),
 }
 
+/// The generation of the registry that a process has taken in.
+#[derive(Debug, Default)]
+pub struct Seen(AtomicI64);
+
+impl Seen {
+    /// Everything up to this one is taken in.
+    pub fn set(&self, generation: i64) {
+        self.0.fetch_max(generation, Ordering::AcqRel);
+    }
+
+    /// The newest one that is taken in, 0 before any.
+    #[must_use]
+    pub fn get(&self) -> i64 {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
 /// What a process says of itself.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Vitals {
     /// Whether it serves.
     pub ready: bool,
@@ -37,6 +58,8 @@ pub struct Vitals {
     pub bundle_sha256: String,
     /// The version of the tenants' tables that it knows.
     pub schema_version: i64,
+    /// What the reconciler has taken in.
+    pub seen: i64,
 }
 
 /// One process.
@@ -55,30 +78,46 @@ impl Presence {
         Arc::new(Self { database, product, clock, id })
     }
 
-    /// Writes the row again and again, until the task is dropped.
+    /// Writes the row every few seconds, and at once when it says something else than before, until the task is dropped.
     pub async fn beat(self: Arc<Self>, vitals: impl Fn() -> Vitals) {
+        let mut said = None;
+        let mut due = Instant::now();
         loop {
-            match tokio::time::timeout(ANSWER, self.write(vitals())).await {
-                Ok(Ok(())) => {}
-                Ok(Err(error)) => tracing::warn!(%error, "cannot write the heartbeat"),
-                Err(_) => tracing::warn!("cannot write the heartbeat: the database does not answer"),
+            let now = vitals();
+            let news = said.as_ref() != Some(&now);
+            if news || Instant::now() >= due {
+                due = Instant::now() + BEAT;
+                match tokio::time::timeout(ANSWER, self.write(&now, news)).await {
+                    Ok(Ok(())) => said = Some(now),
+                    failed => {
+                        match failed {
+                            Ok(Err(error)) => tracing::warn!(%error, "cannot write the heartbeat"),
+                            _ => tracing::warn!("cannot write the heartbeat: the database does not answer"),
+                        }
+                        tokio::time::sleep(LOOK).await;
+                    }
+                }
             }
-            tokio::time::sleep(BEAT).await;
+            tokio::time::sleep(NEWS).await;
         }
     }
 
-    async fn write(&self, vitals: Vitals) -> Result<(), StoreError> {
-        let instance = Instance {
+    async fn write(&self, vitals: &Vitals, news: bool) -> Result<(), StoreError> {
+        let instance = crate::Instance {
             id: self.id,
             product: self.product.name().to_owned(),
             ready: vitals.ready,
-            chain_sha256: vitals.chain_sha256,
-            bundle_sha256: vitals.bundle_sha256,
+            chain_sha256: vitals.chain_sha256.clone(),
+            bundle_sha256: vitals.bundle_sha256.clone(),
             schema_version: vitals.schema_version,
             heartbeat: self.clock.now(),
+            seen: vitals.seen,
         };
         let mut tx = self.database.control().await?;
         instances::write(&mut tx, &instance).await?;
+        if news {
+            tx.notify(Notice::Instances);
+        }
         tx.commit().await
     }
 
@@ -108,6 +147,7 @@ impl Presence {
         let removed = async {
             let mut tx = self.database.control().await?;
             instances::remove(&mut tx, self.id).await?;
+            tx.notify(Notice::Instances);
             tx.commit().await
         };
         match tokio::time::timeout(ANSWER, removed).await {

@@ -24,6 +24,18 @@ pub struct Tenant {
     pub display_name: String,
     /// A disabled tenant is not served.
     pub enabled: bool,
+    /// The UID of the resource that declares it; empty for one that `--demo` made, or that was retained.
+    pub owner: String,
+    /// The generation of the registry at which this row last changed.
+    pub changed: i64,
+}
+
+impl Tenant {
+    /// Whether its resource went and its data stayed: it waits to be adopted.
+    #[must_use]
+    pub fn is_retained(&self) -> bool {
+        self.owner.is_empty() && !self.enabled
+    }
 }
 
 /// An object that shall exist in a tenant.
@@ -45,6 +57,39 @@ pub struct DesiredEntry {
     pub generation: i64,
     /// When the entry was taken away.
     pub deleted_at: Option<Timestamp>,
+    /// What becomes of the object when the entry is taken away.
+    pub on_remove: OnRemove,
+}
+
+/// What becomes of an object when nobody declares it any more.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnRemove {
+    /// It stays as it is and belongs to the tenant.
+    #[default]
+    Orphan,
+    /// It stays and does nothing until somebody enables it.
+    Disable,
+    /// It goes with all that it holds. Not for keys: they have a waiting period of their own.
+    Delete,
+}
+
+impl OnRemove {
+    /// The name in the table.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Orphan => "orphan",
+            Self::Disable => "disable",
+            Self::Delete => "delete",
+        }
+    }
+
+    /// The value of this name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        [Self::Orphan, Self::Disable, Self::Delete].into_iter().find(|value| value.name() == name)
+    }
 }
 
 /// How far the product is with an entry.
@@ -57,6 +102,10 @@ pub enum DesiredStatus {
     Failed,
     /// The entry was taken away and the object left.
     Orphaned,
+    /// The entry was taken away and the object disabled.
+    Disabled,
+    /// The entry was taken away and the object with it.
+    Deleted,
 }
 
 impl DesiredStatus {
@@ -67,7 +116,16 @@ impl DesiredStatus {
             Self::Ready => "ready",
             Self::Failed => "failed",
             Self::Orphaned => "orphaned",
+            Self::Disabled => "disabled",
+            Self::Deleted => "deleted",
         }
+    }
+
+    /// The status of this name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        let all = [Self::Ready, Self::Failed, Self::Orphaned, Self::Disabled, Self::Deleted];
+        all.into_iter().find(|status| status.name() == name)
     }
 }
 
@@ -84,6 +142,43 @@ pub struct Observed {
     pub reason: String,
     /// A sentence for people.
     pub message: String,
+}
+
+/// What a product reported of an entry, with the entry's place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ObservedEntry {
+    /// `kms` or `identity`.
+    pub product: String,
+    /// `key`, `client`, `user`.
+    pub kind: String,
+    /// The entry's name.
+    pub name: String,
+    /// The report.
+    pub observed: Observed,
+}
+
+/// How far the products are with a tenant's entries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ObservedSummary {
+    /// The tenant.
+    pub tenant: TenantId,
+    /// Entries that are declared.
+    pub declared: i64,
+    /// Those of them that are as declared.
+    pub ready: i64,
+    /// Entries, declared or taken away, that failed.
+    pub failed: i64,
+}
+
+/// What of the irreplaceable Secrets was used: none of them is made anew from then on.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Used {
+    /// SHA-256 of the root certificate, hex.
+    pub root_sha256: Option<String>,
+    /// The check value of the KMS' unseal key.
+    pub kms_unseal: Option<String>,
+    /// The check value of Identity's unseal key.
+    pub identity_unseal: Option<String>,
 }
 
 /// Who owns an object.
@@ -128,8 +223,10 @@ pub struct Instance {
     pub bundle_sha256: String,
     /// The version of the tables that it knows.
     pub schema_version: i64,
-    /// When it last said so.
+    /// When it last said so, by its own clock.
     pub heartbeat: Timestamp,
+    /// The generation of the registry up to which it has taken everything in.
+    pub seen: i64,
 }
 
 /// What a revocation names.

@@ -10,7 +10,9 @@ use tokio::sync::broadcast;
 use crate::postgres::Server;
 use crate::sqlite::Folder;
 use crate::tx::{Inner, Mode};
-use crate::{ControlTx, Migration, Notice, Notices, Product, RealmTx, Space, Sql, StoreError, TenantTx, Tx};
+use crate::{
+    ControlTx, Migration, Notice, Notices, Product, RealmTx, RegistrarAccess, Space, Sql, StoreError, TenantTx, Tx,
+};
 
 /// Notices that a slow receiver may be behind before it must read everything again.
 const NOTICES: usize = 1024;
@@ -33,12 +35,12 @@ pub enum TenantAccess {
 
 /// An open database.
 pub struct Database {
-    backend: Backend,
+    pub(crate) backend: Backend,
     hook: Option<StatementHook>,
     notices: broadcast::Sender<Notice>,
 }
 
-enum Backend {
+pub(crate) enum Backend {
     Sqlite(Arc<Folder>),
     Postgres(Server),
 }
@@ -62,6 +64,17 @@ impl Database {
             }
             None => Self::open_sqlite(&settings.folder, hook),
         }
+    }
+
+    /// Opens a PostgreSQL database with the registrar's login alone: for the operator, which has no product's login. The
+    /// products' logins are those that it makes.
+    ///
+    /// # Errors
+    /// What [`StoreError::trouble`] tells apart.
+    pub async fn open_registrar(access: RegistrarAccess, hook: Option<StatementHook>) -> Result<Arc<Self>, StoreError> {
+        let (notices, _) = broadcast::channel(NOTICES);
+        let server = Server::open_registrar(access, notices.clone()).await?;
+        Ok(Arc::new(Self { backend: Backend::Postgres(server), hook, notices }))
     }
 
     /// Opens a folder of SQLite files and locks it for this process.
@@ -90,6 +103,15 @@ impl Database {
         match &self.backend {
             Backend::Sqlite(_) => true,
             Backend::Postgres(server) => server.is_registrar(),
+        }
+    }
+
+    /// Whether this process makes the products' logins: the operator's does.
+    #[must_use]
+    pub fn makes_logins(&self) -> bool {
+        match &self.backend {
+            Backend::Sqlite(_) => false,
+            Backend::Postgres(server) => server.makes_logins(),
         }
     }
 
@@ -206,17 +228,6 @@ impl Database {
         match &self.backend {
             Backend::Sqlite(folder) => folder.migrate(space, migrations, self.hook.as_ref()).await,
             Backend::Postgres(server) => server.migrate(space, migrations, self.hook.as_ref()).await,
-        }
-    }
-
-    /// Lets the product write these tables of the control schema and read all of them.
-    ///
-    /// # Errors
-    /// When the database does not do it.
-    pub async fn grant_control(&self, writable: impl Fn(Product) -> Vec<&'static str>) -> Result<(), StoreError> {
-        match &self.backend {
-            Backend::Sqlite(_) => Ok(()),
-            Backend::Postgres(server) => server.grant_control(&writable(server.product())).await,
         }
     }
 

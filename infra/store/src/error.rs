@@ -2,7 +2,22 @@
 
 use std::path::PathBuf;
 
-use crate::Space;
+use crate::{Product, Space};
+
+/// What somebody has to look after when the database cannot be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trouble {
+    /// Nobody answers there, or not in time; it may pass.
+    Unreachable,
+    /// The login is unknown, its password is another one, or `pg_hba.conf` does not let it in.
+    LoginRefused,
+    /// No TLS 1.3, or a certificate that the given CA bundle or the host's name does not fit.
+    Tls,
+    /// The login may not do what it is there for.
+    Rights,
+    /// There is no such database.
+    DatabaseMissing,
+}
 
 /// A failed step of the store.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -46,6 +61,16 @@ pub enum StoreError {
         /// The database's answer.
         cause: String,
     },
+    /// The login may not do it.
+    #[error("{space}: {attempt} is not allowed: {cause}")]
+    Denied {
+        /// Where.
+        space: Space,
+        /// What was tried.
+        attempt: &'static str,
+        /// The database's answer.
+        cause: String,
+    },
     /// The database does not answer.
     #[error("{space}: the database does not answer: {cause}")]
     Unavailable {
@@ -76,6 +101,8 @@ pub enum StoreError {
     Connect {
         /// As whom.
         login: String,
+        /// What to look after.
+        trouble: Trouble,
         /// The connection's error.
         cause: String,
     },
@@ -99,6 +126,28 @@ pub enum StoreError {
         /// Its name.
         name: String,
     },
+    /// The registry knows tables where there is no schema.
+    #[error(
+        "the schema `{space}` is gone, although it had tables (version {version}); it is not made again empty: restore it \
+         from a backup, or delete the tenant"
+    )]
+    Vanished {
+        /// The schema.
+        space: Space,
+        /// The version of its tables.
+        version: i64,
+    },
+    /// The product's login has to be there first.
+    #[error("the login `{name}` of {product} is not there yet; it is made before any schema")]
+    NoLogin {
+        /// Whose.
+        product: Product,
+        /// Its name.
+        name: String,
+    },
+    /// Only PostgreSQL does this.
+    #[error("{0} needs PostgreSQL; this is a folder of SQLite files")]
+    NeedsPostgres(&'static str),
     /// Something had to be created and this process may not.
     #[error(
         "the tables of the tenant registry are missing or old, and this process may not create them: the operator does, \
@@ -141,6 +190,7 @@ impl StoreError {
                 }
                 // SET ROLE to a role that is not there; a schema or a table that is not there.
                 Some("22023" | "3F000" | "42P01") => Self::NotPrepared { space },
+                Some("42501") => Self::Denied { space, attempt, cause: error.to_string() },
                 _ => Self::Failed { space, attempt, cause: error.to_string() },
             },
             sqlx::Error::PoolTimedOut => Self::Busy { space },
@@ -148,6 +198,26 @@ impl StoreError {
                 Self::Unavailable { space, cause: error.to_string() }
             }
             other => Self::Failed { space, attempt, cause: other.to_string() },
+        }
+    }
+
+    pub(crate) fn connect(login: &str, error: &sqlx::Error) -> Self {
+        Self::Connect { login: login.to_owned(), trouble: Trouble::of(error), cause: error.to_string() }
+    }
+
+    pub(crate) fn silent(login: &str) -> Self {
+        let cause = "it does not answer in time".to_owned();
+        Self::Connect { login: login.to_owned(), trouble: Trouble::Unreachable, cause }
+    }
+
+    /// What somebody has to look after; `None` when the database as such can be used.
+    #[must_use]
+    pub fn trouble(&self) -> Option<Trouble> {
+        match self {
+            Self::Connect { trouble, .. } => Some(*trouble),
+            Self::Login { .. } | Self::Denied { .. } => Some(Trouble::Rights),
+            Self::Unavailable { .. } | Self::Busy { .. } | Self::Stale => Some(Trouble::Unreachable),
+            _ => None,
         }
     }
 
@@ -162,5 +232,23 @@ impl StoreError {
                 | Self::NotPrepared { .. }
                 | Self::Stale
         )
+    }
+}
+
+impl Trouble {
+    fn of(error: &sqlx::Error) -> Self {
+        use std::io::ErrorKind;
+        match error {
+            sqlx::Error::Tls(_) => Self::Tls,
+            // rustls says so in the form of an I/O error.
+            sqlx::Error::Io(io) if io.kind() == ErrorKind::InvalidData => Self::Tls,
+            sqlx::Error::Database(database) => match database.code().as_deref() {
+                Some("28P01" | "28000") => Self::LoginRefused,
+                Some("3D000") => Self::DatabaseMissing,
+                Some("42501") => Self::Rights,
+                _ => Self::Unreachable,
+            },
+            _ => Self::Unreachable,
+        }
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use keyrealm_base::TenantId;
 use tokio::sync::broadcast;
-use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 use tokio::time::Instant;
 
 use crate::Product;
@@ -20,6 +20,12 @@ pub enum Notice {
     Desired(Product),
     /// Revocations were added.
     Revocations,
+    /// What this product reports of a tenant's entries changed.
+    Observed(Product, TenantId),
+    /// A process began, ended, or stands otherwise than a moment ago.
+    Instances,
+    /// Nobody listened for a while: whatever others told is to be read again. Never sent to other processes.
+    Missed,
 }
 
 /// A receiver of notices. On [`broadcast::error::RecvError::Lagged`] the receiver reads everything again.
@@ -50,6 +56,8 @@ impl Pulse {
                 _ => break,
             }
         }
+        // All that was told until now is read at once.
+        while !matches!(self.notices.try_recv(), Err(TryRecvError::Empty | TryRecvError::Closed)) {}
         self.next = Instant::now() + self.every;
         true
     }
@@ -62,6 +70,9 @@ impl fmt::Display for Notice {
             Self::Epoch(product, tenant, epoch) => write!(f, "epoch {product} {tenant} {epoch}"),
             Self::Desired(product) => write!(f, "desired {product}"),
             Self::Revocations => f.write_str("revocations"),
+            Self::Observed(product, tenant) => write!(f, "observed {product} {tenant}"),
+            Self::Instances => f.write_str("instances"),
+            Self::Missed => f.write_str("missed"),
         }
     }
 }
@@ -80,6 +91,11 @@ impl FromStr for Notice {
             }
             "desired" => Self::Desired(Product::from_name(word()?).ok_or(())?),
             "revocations" => Self::Revocations,
+            "observed" => {
+                let product = Product::from_name(word()?).ok_or(())?;
+                Self::Observed(product, word()?.parse().map_err(|_| ())?)
+            }
+            "instances" => Self::Instances,
             _ => return Err(()),
         };
         if words.next().is_some() { Err(()) } else { Ok(notice) }
@@ -93,11 +109,16 @@ mod tests {
     #[test]
     fn what_is_sent_is_what_is_heard() {
         let tenant: TenantId = "3f2b8c1a-9d4e-4f6a-8b7c-1d2e3f4a5b6c".parse().unwrap();
-        for notice in [Notice::Epoch(Product::Kms, tenant, 7), Notice::Desired(Product::Identity), Notice::Revocations]
-        {
+        for notice in [
+            Notice::Epoch(Product::Kms, tenant, 7),
+            Notice::Desired(Product::Identity),
+            Notice::Revocations,
+            Notice::Observed(Product::Kms, tenant),
+            Notice::Instances,
+        ] {
             assert_eq!(notice.to_string().parse(), Ok(notice));
         }
-        for foreign in ["", "epoch kms", "epoch kms x 1", "desired nobody", "revocations now", "news"] {
+        for foreign in ["", "epoch kms", "epoch kms x 1", "desired nobody", "revocations now", "news", "missed"] {
             assert_eq!(foreign.parse::<Notice>(), Err(()), "{foreign}");
         }
     }

@@ -14,6 +14,9 @@ pub enum Product {
 }
 
 impl Product {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Kms, Self::Identity];
+
     /// The name used in schemas, files and rows.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -26,7 +29,7 @@ impl Product {
     /// The product of this name.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
-        [Self::Kms, Self::Identity].into_iter().find(|product| product.name() == name)
+        Self::ALL.into_iter().find(|product| product.name() == name)
     }
 }
 
@@ -45,6 +48,17 @@ pub enum Space {
     Realm(Product),
     /// A product's tables of one tenant.
     Tenant(Product, TenantId),
+}
+
+impl Space {
+    /// Whose tables lie there.
+    #[must_use]
+    pub const fn product(self) -> Option<Product> {
+        match self {
+            Self::Control => None,
+            Self::Realm(product) | Self::Tenant(product, _) => Some(product),
+        }
+    }
 }
 
 impl fmt::Display for Space {

@@ -10,7 +10,8 @@ pub struct Sql {
 }
 
 impl Sql {
-    /// A statement with `$1`, `$2` ... for values and `{s}` right before each table name.
+    /// A statement with `$1`, `$2` ... for values and `{s}` right before each table name; `{now}` is
+    /// the time in milliseconds by the clock of the database.
     #[must_use]
     pub fn new(text: &'static str) -> Self {
         Self { text: text.to_owned(), values: Vec::new() }

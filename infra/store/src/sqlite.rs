@@ -27,6 +27,8 @@ const OWN: [&str; 2] = [
     "CREATE TABLE IF NOT EXISTS {s}schema_versions (version BIGINT PRIMARY KEY)",
     "CREATE TABLE IF NOT EXISTS {s}epochs (id BIGINT PRIMARY KEY, epoch BIGINT NOT NULL)",
 ];
+/// The milliseconds of the clock that all processes of this database share.
+const NOW: &str = "CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)";
 const BUSY: Duration = Duration::from_secs(30);
 
 /// A locked folder.
@@ -321,7 +323,8 @@ fn render(sql: Sql) -> Result<(String, SqliteArguments), sqlx::Error> {
         }
         .map_err(sqlx::Error::Encode)?;
     }
-    Ok((sql.text.replace("{s}", "").replace("{blob}", "BLOB"), arguments))
+    let text = sql.text.replace("{s}", "").replace("{blob}", "BLOB").replace("{now}", NOW);
+    Ok((text, arguments))
 }
 
 fn read(row: &SqliteRow) -> Result<Row, sqlx::Error> {

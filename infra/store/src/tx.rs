@@ -175,6 +175,15 @@ impl<S> Tx<S> {
             hook(space, text);
         }
     }
+
+    pub(crate) fn inner(&mut self) -> &mut Inner {
+        &mut self.inner
+    }
+
+    /// Tells the hook of a step that is made of statements of the store's own.
+    pub(crate) fn step(&self, text: &str) {
+        self.announce(self.space, text);
+    }
 }
 
 impl TenantTx {

@@ -6,7 +6,7 @@ mod inventory;
 mod read;
 mod state;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, RwLock};
 
 use keyrealm_barrier::{Barrier, Sealer};
@@ -72,6 +72,29 @@ impl KeyService {
         Ok(gone)
     }
 
+    /// The tenants that are served; from memory.
+    pub(crate) fn enabled_tenants(&self) -> HashSet<TenantId> {
+        let enabled = |known: &HashMap<TenantId, bool>| {
+            known.iter().filter(|(_, enabled)| **enabled).map(|(tenant, _)| *tenant).collect()
+        };
+        self.known.read().map(|known| enabled(&known)).unwrap_or_default()
+    }
+
+    /// Those of these tenants whose tables are up to date.
+    pub(crate) async fn migrated(&self, tenants: &[TenantId]) -> Result<HashSet<TenantId>, KmsError> {
+        let spaces: Vec<Space> = tenants.iter().map(|tenant| Space::Tenant(Product::Kms, *tenant)).collect();
+        let mut tx = self.database.control_read().await?;
+        let found = self.database.schema_versions(&mut tx, &spaces).await?;
+        let newest = storage::TENANT.last().map_or(0, |last| last.version);
+        let current = |tenant: &&TenantId| found.get(&Space::Tenant(Product::Kms, **tenant)) == Some(&newest);
+        Ok(tenants.iter().filter(current).copied().collect())
+    }
+
+    /// Brings a tenant's tables up to date.
+    pub(crate) async fn migrate(&self, tenant: TenantId) -> Result<(), KmsError> {
+        Ok(self.database.migrate(Space::Tenant(Product::Kms, tenant), storage::TENANT).await?)
+    }
+
     /// Refuses tenants that are not known or disabled; from memory.
     pub(crate) fn check_tenant(&self, tenant: TenantId) -> Result<(), KmsError> {
         match self.known.read().ok().and_then(|known| known.get(&tenant).copied()) {
@@ -92,7 +115,7 @@ impl KeyService {
     }
 
     async fn open(&self, tenant: TenantId) -> Result<(), KmsError> {
-        self.database.migrate(Space::Tenant(Product::Kms, tenant), storage::TENANT).await?;
+        self.migrate(tenant).await?;
         let sealer = self.barrier.tenant(tenant).await?;
         let mut tx = self.database.tenant(Product::Kms, tenant, TenantAccess::Read).await?;
         let state = sealer.state(tenant, &mut tx).await?;

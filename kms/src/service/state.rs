@@ -38,9 +38,15 @@ impl KeyService {
         .await
     }
 
-    /// Gives a key that nobody declares any more to those who use the API, or back to its resource.
+    /// Gives a key to its resource, or to those who use the API.
     pub(crate) async fn give_to(&self, tenant: TenantId, id: KeyId, owner: ManagedBy) -> Result<Key, KmsError> {
         let give = |key| Key { managed_by: owner, ..key };
+        self.edit(tenant, id, Operation::Update, ManagedBy::Resource, give).await
+    }
+
+    /// Gives a key whose entry was taken away to those who use the API, in this state.
+    pub(crate) async fn release(&self, tenant: TenantId, id: KeyId, state: KeyState) -> Result<Key, KmsError> {
+        let give = |key| Key { managed_by: ManagedBy::Api, state, ..key };
         self.edit(tenant, id, Operation::Update, ManagedBy::Resource, give).await
     }
 

@@ -5,13 +5,21 @@ use keyrealm_store::{ControlTx, Row, Sql, StoreError};
 
 use crate::Tenant;
 
+const COLUMNS: &str = "SELECT id, slug, display_name, enabled, owner, changed FROM {s}tenants";
+
 fn tenant(row: &Row) -> Result<Tenant, StoreError> {
     Ok(Tenant {
         id: row.get("id")?,
         slug: row.get("slug")?,
         display_name: row.get("display_name")?,
         enabled: row.get("enabled")?,
+        owner: row.get("owner")?,
+        changed: row.get("changed")?,
     })
+}
+
+async fn one(tx: &mut ControlTx, sql: Sql) -> Result<Option<Tenant>, StoreError> {
+    tx.fetch_one(sql).await?.as_ref().map(tenant).transpose()
 }
 
 /// All tenants, by slug.
@@ -19,8 +27,9 @@ fn tenant(row: &Row) -> Result<Tenant, StoreError> {
 /// # Errors
 /// When the database fails.
 pub async fn list(tx: &mut ControlTx) -> Result<Vec<Tenant>, StoreError> {
-    let rows = tx.fetch(Sql::new("SELECT id, slug, display_name, enabled FROM {s}tenants ORDER BY slug")).await?;
-    rows.iter().map(tenant).collect()
+    let mut sql = Sql::new(COLUMNS);
+    sql.push(" ORDER BY slug");
+    tx.fetch(sql).await?.iter().map(tenant).collect()
 }
 
 /// The tenant of this slug.
@@ -28,29 +37,52 @@ pub async fn list(tx: &mut ControlTx) -> Result<Vec<Tenant>, StoreError> {
 /// # Errors
 /// When the database fails.
 pub async fn by_slug(tx: &mut ControlTx, slug: &str) -> Result<Option<Tenant>, StoreError> {
-    let sql = Sql::new("SELECT id, slug, display_name, enabled FROM {s}tenants WHERE slug = $1");
-    tx.fetch_one(sql.bind(slug)).await?.as_ref().map(tenant).transpose()
+    let mut sql = Sql::new(COLUMNS);
+    sql.push(" WHERE slug = ").push_bind(slug);
+    one(tx, sql).await
 }
 
-/// Inserts unless the slug is there already.
+/// The tenant of this id.
+///
+/// # Errors
+/// When the database fails.
+pub async fn by_id(tx: &mut ControlTx, id: TenantId) -> Result<Option<Tenant>, StoreError> {
+    let mut sql = Sql::new(COLUMNS);
+    sql.push(" WHERE id = ").push_bind(id);
+    one(tx, sql).await
+}
+
+/// The tenant of this resource.
+///
+/// # Errors
+/// When the database fails.
+pub async fn by_owner(tx: &mut ControlTx, owner: &str) -> Result<Option<Tenant>, StoreError> {
+    let mut sql = Sql::new(COLUMNS);
+    sql.push(" WHERE owner <> '' AND owner = ").push_bind(owner);
+    one(tx, sql).await
+}
+
+/// Inserts; the caller has looked that slug, id and owner are free.
 ///
 /// # Errors
 /// When the database fails.
 pub(crate) async fn insert(tx: &mut ControlTx, tenant: &Tenant, now: Timestamp) -> Result<(), StoreError> {
     let sql = Sql::new(
-        "INSERT INTO {s}tenants (id, slug, display_name, enabled, created_at) VALUES ($1, $2, $3, $4, $5) \
-         ON CONFLICT (slug) DO NOTHING",
+        "INSERT INTO {s}tenants (id, slug, display_name, enabled, owner, changed, created_at) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7)",
     );
-    let sql = sql.bind(tenant.id).bind(&tenant.slug).bind(&tenant.display_name).bind(tenant.enabled).bind(now);
-    tx.execute(sql).await.map(drop)
+    let sql = sql.bind(tenant.id).bind(&tenant.slug).bind(&tenant.display_name).bind(tenant.enabled);
+    tx.execute(sql.bind(&tenant.owner).bind(tenant.changed).bind(now)).await.map(drop)
 }
 
-/// From now on the tenant is not served.
+/// Writes name, state and owner.
 ///
 /// # Errors
 /// When the database fails.
-pub(crate) async fn disable(tx: &mut ControlTx, id: TenantId) -> Result<(), StoreError> {
-    tx.execute(Sql::new("UPDATE {s}tenants SET enabled = 0 WHERE id = $1").bind(id)).await.map(drop)
+pub(crate) async fn update(tx: &mut ControlTx, tenant: &Tenant) -> Result<(), StoreError> {
+    let sql = Sql::new("UPDATE {s}tenants SET display_name = $1, enabled = $2, owner = $3, changed = $4 WHERE id = $5");
+    let sql = sql.bind(&tenant.display_name).bind(tenant.enabled).bind(&tenant.owner);
+    tx.execute(sql.bind(tenant.changed).bind(tenant.id)).await.map(drop)
 }
 
 /// Deletes a tenant's row; its desired and observed rows must be gone.

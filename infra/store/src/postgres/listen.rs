@@ -9,13 +9,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use keyrealm_base::TenantId;
-use keyrealm_config::Postgres;
 use sqlx::Row as _;
 use sqlx::postgres::PgListener;
 use tokio::sync::broadcast;
 use tokio::time::Instant;
 
-use super::connect::listener_pool;
+use super::connect::{Access, listener_pool};
 use super::transaction::CHANNEL;
 use crate::{Notice, Product, StoreError};
 
@@ -55,18 +54,24 @@ impl Lease {
 type Known = HashMap<(Product, TenantId), i64>;
 
 /// Follows for ever.
-pub(super) async fn follow(settings: Postgres, notices: broadcast::Sender<Notice>, lease: Arc<Lease>) {
+pub(super) async fn follow(access: Access, notices: broadcast::Sender<Notice>, lease: Arc<Lease>) {
     let mut known = Known::new();
     let mut wait = Duration::from_millis(100);
     loop {
-        match begin(&settings).await {
+        match begin(&access).await {
             Ok(listener) => {
                 wait = Duration::from_millis(100);
                 // What was told while nobody listened.
-                for missed in [Notice::Revocations, Notice::Desired(Product::Kms), Notice::Desired(Product::Identity)] {
+                for missed in [
+                    Notice::Revocations,
+                    Notice::Desired(Product::Kms),
+                    Notice::Desired(Product::Identity),
+                    Notice::Instances,
+                    Notice::Missed,
+                ] {
                     let _ = notices.send(missed);
                 }
-                let lost = listen(listener, &notices, &lease, &mut known).await;
+                let lost = listen(listener, access.user(), &notices, &lease, &mut known).await;
                 tracing::warn!(error = %lost, "the connection that listens for changes is lost");
             }
             Err(error) => tracing::warn!(%error, "cannot listen for changes"),
@@ -78,22 +83,22 @@ pub(super) async fn follow(settings: Postgres, notices: broadcast::Sender<Notice
 
 /// A connection that listens, in a pool of its own: a listener that is dropped takes leave of the server first, and on a
 /// silent network it would hold its place in a common pool until the system gives the connection up.
-async fn begin(settings: &Postgres) -> Result<PgListener, StoreError> {
-    let failed = |cause: String| StoreError::Connect { login: settings.user.clone(), cause };
-    let pool = listener_pool(settings)?;
+async fn begin(access: &Access) -> Result<PgListener, StoreError> {
+    let pool = listener_pool(access)?;
     let listening = async {
         let mut listener = PgListener::connect_with(&pool).await?;
         listener.eager_reconnect(false);
         listener.listen(CHANNEL).await?;
         Ok::<_, sqlx::Error>(listener)
     };
-    let begun = tokio::time::timeout(ATTEMPT, listening).await.map_err(|_| failed("no answer in time".to_owned()))?;
-    begun.map_err(|error| failed(error.to_string()))
+    let begun = tokio::time::timeout(ATTEMPT, listening).await.map_err(|_| StoreError::silent(access.user()))?;
+    begun.map_err(|error| StoreError::connect(access.user(), &error))
 }
 
 /// Listens until the connection is lost.
 async fn listen(
     mut listener: PgListener,
+    login: &str,
     notices: &broadcast::Sender<Notice>,
     lease: &Lease,
     known: &mut Known,
@@ -105,9 +110,7 @@ async fn listen(
         {
             Ok(Ok(())) => lease.renew(at),
             Ok(Err(error)) => return error,
-            Err(_) => {
-                return StoreError::Connect { login: "listener".to_owned(), cause: "no answer in time".to_owned() };
-            }
+            Err(_) => return StoreError::silent(login),
         }
         let next = at + every;
         while let Ok(received) = tokio::time::timeout_at(next, listener.try_recv()).await {
@@ -122,8 +125,8 @@ async fn listen(
                         let _ = notices.send(notice);
                     }
                 }
-                Ok(None) => return StoreError::Connect { login: "listener".to_owned(), cause: "closed".to_owned() },
-                Err(error) => return StoreError::Connect { login: "listener".to_owned(), cause: error.to_string() },
+                Ok(None) => return StoreError::connect(login, &sqlx::Error::PoolClosed),
+                Err(error) => return StoreError::connect(login, &error),
             }
         }
     }

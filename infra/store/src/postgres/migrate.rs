@@ -67,7 +67,7 @@ impl Server {
     }
 }
 
-async fn version(tx: &mut Transaction, space: Space) -> Result<i64, StoreError> {
+pub(super) async fn version(tx: &mut Transaction, space: Space) -> Result<i64, StoreError> {
     let sql = Sql::new("SELECT version FROM {s}schema_versions WHERE space = $1").bind(space.to_string());
     let rows = tx.fetch_in(Space::Control, sql).await;
     let rows = rows.map_err(|error| StoreError::from_sqlx(space, "reading its version", &error))?;

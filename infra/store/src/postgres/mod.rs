@@ -1,7 +1,10 @@
 //! PostgreSQL: a schema for each space with roles of its own, over TLS 1.3 only.
 
+mod archive;
 mod connect;
+mod drift;
 mod listen;
+mod logins;
 mod migrate;
 mod names;
 mod provision;
@@ -16,21 +19,36 @@ use sqlx::PgPool;
 use tokio::sync::broadcast;
 use tokio::task::JoinHandle;
 
+use connect::Access;
 pub(crate) use names::Roles;
 pub(crate) use transaction::Transaction;
 
 use crate::tx::Mode;
-use crate::{Notice, Product, Space, StoreError};
+use crate::{Notice, Product, RegistrarAccess, Space, StoreError};
+
+/// Creating tenants is rare; one waits for the other.
+const REGISTRAR_CONNECTIONS: u32 = 2;
+/// A process that is nothing but registrar reads, too.
+const OPERATOR_CONNECTIONS: u32 = 4;
+/// How long the operator believes what it has heard, in seconds.
+const OPERATOR_LEASE: u32 = 10;
 
 /// The connections of one process.
 pub(crate) struct Server {
     pub(crate) pool: PgPool,
     registrar: Option<PgPool>,
-    login: String,
-    product: Product,
+    side: Side,
     roles: OnceLock<Roles>,
     lease: Arc<listen::Lease>,
     listener: JoinHandle<()>,
+}
+
+/// Whose process it is, and so which logins get rights.
+enum Side {
+    /// A product's, under its own login.
+    Product(Product, String),
+    /// The operator's: the products' logins are made by it.
+    Registrar,
 }
 
 impl Server {
@@ -41,15 +59,40 @@ impl Server {
         product: Product,
         notices: broadcast::Sender<Notice>,
     ) -> Result<Self, StoreError> {
-        let pool = connect::product_pool(settings).await?;
+        let access = Access::product(settings);
+        let pool = connect::product_pool(&access, settings.connections).await?;
         let registrar = match registrar {
-            Some(login) => Some(connect::registrar_pool(settings, login).await?),
+            Some(login) => {
+                let access = Access::Files(Arc::new(settings.clone()), login.clone());
+                Some(connect::registrar_pool(&access, REGISTRAR_CONNECTIONS).await?)
+            }
             None => None,
         };
-        let lease = Arc::new(listen::Lease::new(settings.lease_seconds));
-        let listener = tokio::spawn(listen::follow(settings.clone(), notices, Arc::clone(&lease)));
-        let login = settings.user.clone();
-        Ok(Self { pool, registrar, login, product, roles: OnceLock::new(), lease, listener })
+        let side = Side::Product(product, settings.user.clone());
+        Ok(Self::start(pool, registrar, side, access, settings.lease_seconds, notices))
+    }
+
+    /// With the registrar's login alone.
+    pub(crate) async fn open_registrar(
+        access: RegistrarAccess,
+        notices: broadcast::Sender<Notice>,
+    ) -> Result<Self, StoreError> {
+        let access = Access::Memory(Arc::new(access));
+        let pool = connect::registrar_pool(&access, OPERATOR_CONNECTIONS).await?;
+        Ok(Self::start(pool.clone(), Some(pool), Side::Registrar, access, OPERATOR_LEASE, notices))
+    }
+
+    fn start(
+        pool: PgPool,
+        registrar: Option<PgPool>,
+        side: Side,
+        access: Access,
+        lease_seconds: u32,
+        notices: broadcast::Sender<Notice>,
+    ) -> Self {
+        let lease = Arc::new(listen::Lease::new(lease_seconds));
+        let listener = tokio::spawn(listen::follow(access, notices, Arc::clone(&lease)));
+        Self { pool, registrar, side, roles: OnceLock::new(), lease, listener }
     }
 
     /// From now on the names of roles are known.
@@ -69,8 +112,24 @@ impl Server {
         self.registrar.is_some()
     }
 
-    pub(crate) fn product(&self) -> Product {
-        self.product
+    pub(crate) fn makes_logins(&self) -> bool {
+        matches!(self.side, Side::Registrar)
+    }
+
+    /// The products whose logins get their rights from this process.
+    pub(crate) fn products(&self) -> Vec<Product> {
+        match &self.side {
+            Side::Product(product, _) => vec![*product],
+            Side::Registrar => Product::ALL.to_vec(),
+        }
+    }
+
+    /// The login of a product.
+    pub(crate) fn login(&self, product: Product) -> Result<String, StoreError> {
+        match &self.side {
+            Side::Product(_, own) => Ok(own.clone()),
+            Side::Registrar => Ok(self.roles()?.login(product)),
+        }
     }
 
     /// Whether what was told of changes is still complete.

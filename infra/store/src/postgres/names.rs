@@ -1,9 +1,9 @@
 //! The names of roles. With those of spaces they are the only identifiers that are put into statements: all of them are
 //! made of fixed words and hex digits, or are quoted here.
 
-use keyrealm_base::DeploymentId;
+use keyrealm_base::{DeploymentId, TenantId};
 
-use crate::Space;
+use crate::{Product, Space};
 
 /// The roles of one deployment. Roles are server-wide, schemas are not: hence the suffix.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,6 +30,20 @@ impl Roles {
     pub(crate) fn user(&self, space: Space) -> String {
         format!("{space}_{}", self.suffix)
     }
+
+    /// What a product logs in with.
+    pub(crate) fn login(&self, product: Product) -> String {
+        format!("{product}_login_{}", self.suffix)
+    }
+
+    /// Owns a schema that was moved aside at `moment`, 14 digits.
+    pub(crate) fn archive_owner(&self, product: Product, tenant: TenantId, moment: &str) -> String {
+        let letter = match product {
+            Product::Kms => 'k',
+            Product::Identity => 'i',
+        };
+        format!("zz_{letter}{}_{moment}_{}", tenant.simple(), self.suffix)
+    }
 }
 
 /// A login's name, which comes from the configuration, as an identifier.
@@ -39,10 +53,7 @@ pub(crate) fn quoted(name: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use keyrealm_base::TenantId;
-
     use super::*;
-    use crate::Product;
 
     #[test]
     fn names_fit_and_end_in_the_deployments_last_digits() {
@@ -53,6 +64,8 @@ mod tests {
         assert_eq!(roles.user(space), "identity_3f2b8c1a9d4e4f6a8b7c1d2e3f4a5b6c_099a8057");
         // PostgreSQL cuts names after 63 bytes without a word.
         assert!(roles.owner(space).len() <= 63);
+        assert!(roles.archive_owner(Product::Identity, tenant, "20260101120000").len() <= 63);
+        assert_eq!(roles.login(Product::Kms), "kms_login_099a8057");
     }
 
     #[test]

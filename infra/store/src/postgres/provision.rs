@@ -4,8 +4,10 @@
 //! login has no rights of its own there: it takes one of the two roles for one transaction. An existing role or schema
 //! that does not carry our comment is somebody else's and is refused.
 
+use super::migrate::version as schema_version;
 use super::names::quoted;
-use super::{Server, Transaction};
+use super::{Server, Side, Transaction};
+use crate::drift::DriftKind;
 use crate::tx::Mode;
 use crate::{Product, Space, Sql, StoreError};
 
@@ -13,33 +15,19 @@ impl Server {
     /// The control schema with the store's own tables.
     pub(super) async fn make_control(&self) -> Result<(), StoreError> {
         let mut tx = self.begin(Space::Control, Mode::Registrar).await?;
-        tx.raw(
-            "CREATE SCHEMA IF NOT EXISTS keyrealm; \
-             CREATE TABLE IF NOT EXISTS keyrealm.epochs (product TEXT, tenant TEXT, epoch BIGINT NOT NULL, \
-             PRIMARY KEY (product, tenant)); \
-             CREATE TABLE IF NOT EXISTS keyrealm.schema_versions (space TEXT PRIMARY KEY, version BIGINT NOT NULL)",
-        )
-        .await?;
-        let grants = self.grant_store_tables();
-        tx.raw(&grants).await?;
-        commit(tx).await
-    }
-
-    fn grant_store_tables(&self) -> String {
-        let login = quoted(&self.login);
-        format!(
-            "GRANT USAGE ON SCHEMA keyrealm TO {login}; \
-             GRANT SELECT, INSERT, UPDATE ON keyrealm.epochs, keyrealm.schema_versions TO {login}"
-        )
-    }
-
-    /// Lets the product's login read all tables of the control schema and write these.
-    pub(crate) async fn grant_control(&self, writable: &[&str]) -> Result<(), StoreError> {
-        let login = quoted(&self.login);
-        let mut tx = self.begin(Space::Control, Mode::Registrar).await?;
-        tx.raw(&format!("GRANT SELECT ON ALL TABLES IN SCHEMA keyrealm TO {login}")).await?;
-        for table in writable {
-            tx.raw(&format!("GRANT INSERT, UPDATE, DELETE ON keyrealm.{} TO {login}", quoted(table))).await?;
+        let there = "SELECT 'there' WHERE to_regclass('keyrealm.epochs') IS NOT NULL AND to_regclass($1) IS NOT NULL";
+        if tx.scalar(there, "keyrealm.schema_versions").await?.is_none() {
+            tx.raw(
+                "CREATE SCHEMA IF NOT EXISTS keyrealm; \
+                 CREATE TABLE IF NOT EXISTS keyrealm.epochs (product TEXT, tenant TEXT, epoch BIGINT NOT NULL, \
+                 PRIMARY KEY (product, tenant)); \
+                 CREATE TABLE IF NOT EXISTS keyrealm.schema_versions (space TEXT PRIMARY KEY, version BIGINT NOT NULL)",
+            )
+            .await?;
+        }
+        // The operator makes the logins later, and gives them their rights then.
+        if let Side::Product(..) = self.side {
+            self.grant_control(&mut tx, &|_| Vec::new()).await?;
         }
         commit(tx).await
     }
@@ -50,43 +38,75 @@ impl Server {
             // Somebody else makes it; then it is there or it is not.
             return Ok(());
         }
-        let roles = self.roles()?;
-        let (owner, login) = (roles.owner(space), quoted(&self.login));
         let mut tx = self.begin(Space::Control, Mode::Registrar).await?;
-        if self.is_ours(&mut tx, "schema", &space.to_string()).await? {
-            return Ok(());
+        if self.ensure_schema(&mut tx, space).await? { commit(tx).await } else { Ok(()) }
+    }
+
+    /// Makes the schema and its roles, or gives them back what somebody took from them; the answer is whether there was
+    /// anything to do. What carries a foreign comment is refused.
+    pub(crate) async fn ensure_schema(&self, tx: &mut Transaction, space: Space) -> Result<bool, StoreError> {
+        let Some(product) = space.product() else { return Ok(false) };
+        let drift = self.drift(tx, &[space]).await?;
+        if drift.is_empty() {
+            return Ok(false);
         }
-        self.make_role(&mut tx, &owner).await?;
+        if let Some(foreign) = drift.iter().find(|drift| drift.kind.is_foreign()) {
+            let kind = if foreign.kind == DriftKind::RoleForeign { "role" } else { "schema" };
+            return Err(StoreError::Foreign { kind, name: foreign.object.clone() });
+        }
+        let (roles, login) = (self.roles()?, self.login(product)?);
+        let has = |kind: DriftKind, object: &str| drift.iter().any(|d| d.kind == kind && d.object == object);
+        if has(DriftKind::LoginMissing, &login) {
+            return Err(StoreError::NoLogin { product, name: login });
+        }
+        let (schema, owner, marker) = (space.to_string(), roles.owner(space), &roles.marker);
+        let missing = has(DriftKind::SchemaMissing, &schema);
+        if missing {
+            let version = schema_version(tx, space).await?;
+            if version > 0 {
+                return Err(StoreError::Vanished { space, version });
+            }
+        }
+        let login = quoted(&login);
+        let mut statements = Vec::new();
+        let mut role = |name: &str| {
+            if has(DriftKind::RoleMissing, name) {
+                statements.push(format!("CREATE ROLE \"{name}\" NOLOGIN NOINHERIT"));
+            } else {
+                statements.push(format!("ALTER ROLE \"{name}\" NOLOGIN NOINHERIT NOCREATEROLE NOCREATEDB"));
+            }
+            statements.push(format!("COMMENT ON ROLE \"{name}\" IS '{marker}'"));
+            statements.push(format!("GRANT \"{name}\" TO CURRENT_USER; GRANT \"{name}\" TO {login}"));
+        };
+        role(&owner);
         let user = if let Space::Tenant(..) = space {
             let user = roles.user(space);
-            self.make_role(&mut tx, &user).await?;
+            role(&user);
             format!("\"{user}\"")
         } else {
             login.clone()
         };
-        let marker = &roles.marker;
-        tx.raw(&format!(
-            "CREATE SCHEMA \"{space}\" AUTHORIZATION \"{owner}\"; SET LOCAL ROLE \"{owner}\"; \
-             COMMENT ON SCHEMA \"{space}\" IS '{marker}'; GRANT USAGE ON SCHEMA \"{space}\" TO {user}; \
+        if missing {
+            statements.push(format!("CREATE SCHEMA \"{space}\" AUTHORIZATION \"{owner}\""));
+        }
+        statements.push(format!(
+            "SET LOCAL ROLE \"{owner}\"; COMMENT ON SCHEMA \"{space}\" IS '{marker}'; \
+             GRANT USAGE ON SCHEMA \"{space}\" TO {user}; \
+             GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA \"{space}\" TO {user}; \
              ALTER DEFAULT PRIVILEGES IN SCHEMA \"{space}\" GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO {user}; \
              SET LOCAL ROLE NONE"
-        ))
-        .await?;
-        commit(tx).await
-    }
-
-    /// A role that nobody can log in with. The product's login may take it, and the registrar, to make and drop with it.
-    async fn make_role(&self, tx: &mut Transaction, role: &str) -> Result<(), StoreError> {
-        let marker = &self.roles()?.marker;
-        if !self.is_ours(tx, "role", role).await? {
-            tx.raw(&format!("CREATE ROLE \"{role}\" NOLOGIN NOINHERIT; COMMENT ON ROLE \"{role}\" IS '{marker}'"))
-                .await?;
-        }
-        tx.raw(&format!("GRANT \"{role}\" TO CURRENT_USER; GRANT \"{role}\" TO {}", quoted(&self.login))).await
+        ));
+        tx.raw(&statements.join("; ")).await?;
+        Ok(true)
     }
 
     /// Whether it exists and carries our comment.
-    async fn is_ours(&self, tx: &mut Transaction, kind: &'static str, name: &str) -> Result<bool, StoreError> {
+    pub(super) async fn is_ours(
+        &self,
+        tx: &mut Transaction,
+        kind: &'static str,
+        name: &str,
+    ) -> Result<bool, StoreError> {
         let query = match kind {
             "role" => {
                 "SELECT COALESCE(shobj_description(oid, 'pg_authid'), '') FROM pg_catalog.pg_roles WHERE rolname = $1"
@@ -137,17 +157,10 @@ impl Server {
         }
         for role in [roles.owner(space), roles.user(space)] {
             if self.is_ours(&mut tx, "role", &role).await? {
-                let drop = format!(
-                    "SET LOCAL ROLE \"{role}\"; DROP OWNED BY \"{role}\"; SET LOCAL ROLE NONE; DROP ROLE \"{role}\""
-                );
-                tx.raw(&drop).await?;
+                self.drop_role(&mut tx, &role).await?;
             }
         }
-        tx.raw(&format!(
-            "DELETE FROM keyrealm.schema_versions WHERE space = '{space}'; \
-             DELETE FROM keyrealm.epochs WHERE product = '{product}' AND tenant = '{tenant}'"
-        ))
-        .await?;
+        self.forget(&mut tx, product, tenant).await?;
         commit(tx).await
     }
 }

@@ -132,6 +132,19 @@ impl Transaction {
         Ok(found.flatten())
     }
 
+    /// The first column of all rows, for reading the catalog.
+    pub(super) async fn names(&mut self, text: &str, name: &str) -> Result<Vec<String>, StoreError> {
+        sqlx::query_scalar(AssertSqlSafe(text.to_owned()))
+            .bind(name)
+            .fetch_all(&mut *self.inner)
+            .await
+            .map_err(|error| StoreError::from_sqlx(self.space, "a query", &error))
+    }
+
+    pub(super) fn connection(&mut self) -> &mut PgConnection {
+        &mut self.inner
+    }
+
     pub(crate) async fn commit(self) -> Result<(), sqlx::Error> {
         self.inner.commit().await
     }

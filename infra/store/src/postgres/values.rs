@@ -10,6 +10,9 @@ use sqlx::{
 
 use crate::{Row, Space, Sql, Value};
 
+/// The milliseconds of the server's clock, which all processes share.
+const NOW: &str = "(EXTRACT(EPOCH FROM clock_timestamp()) * 1000)::BIGINT";
+
 /// NULL of whatever type the column has: the server infers it where no type is given.
 struct Null;
 
@@ -48,7 +51,8 @@ fn render(space: Space, sql: Sql) -> Result<(String, PgArguments), sqlx::Error> 
         }
         .map_err(sqlx::Error::Encode)?;
     }
-    Ok((sql.text.replace("{s}", &format!("\"{space}\".")).replace("{blob}", "BYTEA"), arguments))
+    let text = sql.text.replace("{s}", &format!("\"{space}\".")).replace("{blob}", "BYTEA").replace("{now}", NOW);
+    Ok((text, arguments))
 }
 
 fn read(row: &PgRow) -> Result<Row, sqlx::Error> {
