@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::condition::Condition;
 use crate::realm::{Database, Hostnames, NetworkPolicySettings, Tls, Tokens, Workload};
+use crate::rules;
 
 /// A realm with tenants, users, clients and keys to try out: expands into one Realm, Tenants and Secrets.
 #[derive(CustomResource, Debug, Clone, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
@@ -25,24 +26,25 @@ use crate::realm::{Database, Hostnames, NetworkPolicySettings, Tls, Tokens, Work
     printcolumn(name = "Tenants", type_ = "integer", json_path = ".spec.tenants"),
     printcolumn(name = "Expires", type_ = "string", json_path = ".status.expires"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
-    validation = Rule::new("size(self.metadata.name) <= 36").message("metadata.name: at most 36 characters, since its tenants are called <name>-<n>"),
-    validation = Rule::new("self.metadata.name.matches('^[a-z]([a-z0-9-]*[a-z0-9])?$')").message("metadata.name: a letter, then letters, digits, hyphens")
+    validation = rules::name_length(36),
+    validation = rules::name_form()
 )]
 #[serde(rename_all = "camelCase")]
 pub struct DemoEnvironmentSpec {
-    /// What differs from the defaults of a demonstration's Realm.
+    /// What differs from the defaults of its Realm.
     #[serde(default)]
     pub realm: DemoRealm,
-    /// How many tenants.
+    /// How many tenants; more or fewer at any time. Those that go take their data with them.
     #[serde(default = "two")]
     #[schemars(range(min = 1, max = 20))]
     pub tenants: i32,
-    /// What the tenants hold.
+    /// What the tenants hold: the demo's users, clients and keys (`demo`), or nothing (`none`).
     #[serde(default)]
     pub seed: SeedSet,
-    /// It deletes itself this long after its creation, as `8h`; never unless given.
+    /// It deletes itself this long after its creation, from `1m` to `8760h`; never unless given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 2, max = 20))]
+    #[x_kube(validation = rules::duration("ttl", "1m", "8760h"))]
     pub ttl: Option<String>,
     /// A new value deletes the tenants and makes them anew, with new ids and passwords.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -55,29 +57,32 @@ fn two() -> i32 {
 }
 
 /// What differs from the defaults of a demonstration's Realm.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = rules::stays("hostnames", "realm.hostnames", "tokens and clients hold them; make a new DemoEnvironment"))]
+#[x_kube(validation = rules::stays("database", "realm.database", "the data lies there; make a new DemoEnvironment"))]
+#[x_kube(validation = rules::stays("tls", "realm.tls", "the CAs are made once; make a new DemoEnvironment"))]
 pub struct DemoRealm {
     /// `kms.<name>.localhost:8081` and `id.<name>.localhost:8082` unless given.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hostnames: Option<Hostnames>,
     /// A managed one unless given.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub database: Option<Database>,
-    /// Certificates.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// Certificates, as of a Realm.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<Tls>,
     /// The key management service.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kms: Option<Workload>,
     /// The identity server.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub identity: Option<Workload>,
     /// How long tokens and sessions live.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tokens: Option<Tokens>,
     /// Who may reach the pods.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub network_policy: Option<NetworkPolicySettings>,
 }
 
@@ -98,6 +103,7 @@ pub enum SeedSet {
 pub struct DemoEnvironmentStatus {
     /// The generation that was looked at.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
     pub observed_generation: Option<i64>,
     /// Ready, Reconciling, Stalled.
     #[schemars(length(max = 8))]

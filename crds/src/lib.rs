@@ -6,6 +6,8 @@ mod condition;
 mod demo_environment;
 mod names;
 mod realm;
+mod rules;
+mod scopes;
 mod shared;
 mod tenant;
 
@@ -19,6 +21,7 @@ pub use realm::{
     NetworkPolicySettings, PkiStatus, Profile, Realm, RealmDeletionPolicy, RealmSpec, RealmStatus, RootSource, Tls,
     TlsAlgorithm, Tokens, Workload, WorkloadStatus,
 };
+pub use scopes::SCOPES;
 pub use shared::{BoundedText, KeySelector, LabelSelector, ObjectRef, Resources, SecretRef};
 pub use tenant::{
     ClientType, EntryState, EntryStatus, Grant, KeyAlgorithm, OnRemove, OnRemoveKey, Pkce, RealmRef, Role,

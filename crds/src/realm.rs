@@ -5,6 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::condition::Condition;
+use crate::rules;
 use crate::shared::{LabelSelector, Resources, SecretRef};
 
 /// A realm: an issuer with its identity server and key management service, their certificates and their database.
@@ -27,19 +28,21 @@ use crate::shared::{LabelSelector, Resources, SecretRef};
     printcolumn(name = "Expires", type_ = "date", json_path = ".status.expires", description = "the first leaf certificate"),
     printcolumn(name = "Issuer", type_ = "string", json_path = ".status.issuer", priority = 1),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
-    validation = Rule::new("size(self.metadata.name) <= 40").message("metadata.name: at most 40 characters")
+    validation = rules::name_length(40),
+    validation = rules::name_form()
 )]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("self.profile != 'prod' || !has(self.database.managed)").message("database.managed is for dev, demo and ci: give database.external, or take another profile"))]
 pub struct RealmSpec {
-    /// What the realm is for; sets defaults and what is allowed.
+    /// What the realm is for. `dev`, `demo` and `ci` run one pod of each server unless told otherwise; `prod` runs two and
+    /// needs a database of your own.
     #[serde(default)]
     pub profile: Profile,
-    /// The names that callers know. Tokens and clients hold them: they never change.
-    #[x_kube(validation = Rule::new("self == oldSelf").message("hostnames cannot change: tokens and clients hold them; make a new Realm"))]
+    /// The names that callers know, as `host` or `host:port`. Tokens and clients hold them: they cannot change.
     pub hostnames: Hostnames,
-    /// Where the data lies.
+    /// The PostgreSQL database of this realm alone: either `external` or `managed`.
     pub database: Database,
-    /// Certificates.
+    /// The realm's own certificates. Durations in hours, minutes and seconds: `2160h`, `90m`.
     #[serde(default)]
     pub tls: Tls,
     /// The key management service.
@@ -48,7 +51,7 @@ pub struct RealmSpec {
     /// The identity server.
     #[serde(default)]
     pub identity: Workload,
-    /// How long tokens and sessions live.
+    /// How long tokens and sessions live, in seconds.
     #[serde(default)]
     pub tokens: Tokens,
     /// Which namespaces may have Tenants of this realm.
@@ -57,7 +60,8 @@ pub struct RealmSpec {
     /// Who may reach the pods.
     #[serde(default)]
     pub network_policy: NetworkPolicySettings,
-    /// What becomes of the data when the Realm is deleted.
+    /// What becomes of the data when the Realm is deleted. `Retain`: database, unseal keys, root CA and role passwords stay, and
+    /// a new Realm can adopt them. `Delete`: the schemas, roles and Secrets go; nothing can be decrypted afterwards.
     #[serde(default)]
     pub deletion_policy: RealmDeletionPolicy,
 }
@@ -78,21 +82,28 @@ pub enum Profile {
 }
 
 /// The names that callers know, as `host` or `host:port`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = rules::fixed("hostnames", "tokens and clients hold them; make a new resource"))]
+#[x_kube(validation = Rule::new("self.kms != self.identity").message("hostnames: kms and identity must differ: give each a name or a port of its own"))]
 pub struct Hostnames {
     /// The KMS: `https://<kms>` is the audience of access tokens.
     #[schemars(length(min = 1, max = 259))]
+    #[x_kube(validation = rules::host("hostnames.kms"))]
+    #[x_kube(validation = rules::port("hostnames.kms"))]
     pub kms: String,
     /// The identity server: `https://<identity>` is the issuer.
     #[schemars(length(min = 1, max = 259))]
+    #[x_kube(validation = rules::host("hostnames.identity"))]
+    #[x_kube(validation = rules::port("hostnames.identity"))]
     pub identity: String,
 }
 
 /// Where the data lies: give one of the two.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("has(self.external) != has(self.managed)").message("give database.external or database.managed, not both and not none"))]
+#[x_kube(validation = Rule::new("has(self.external) != has(self.managed)").message("database: give either external or managed, not both"))]
+#[x_kube(validation = Rule::new("has(self.external) == has(oldSelf.external)").message("database: external and managed cannot be exchanged after creation: make a new Realm"))]
 pub struct Database {
     /// A PostgreSQL database of your own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -112,16 +123,20 @@ pub struct ExternalDatabase {
 }
 
 /// One PostgreSQL that the operator runs.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = rules::fixed_optional("storageClassName", "database.managed.storageClassName", "the volume is made once"))]
 pub struct ManagedDatabase {
-    /// The size of its volume.
+    /// The size of its volume, from `256Mi` to `16Ti`. It cannot change.
     #[serde(default = "one_gi")]
     #[schemars(length(min = 1, max = 20))]
+    #[x_kube(validation = rules::storage("database.managed.storage"))]
+    #[x_kube(validation = rules::fixed("database.managed.storage", "the volume is made once"))]
     pub storage: String,
     /// The class of its volume; the cluster's default unless given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
+    #[x_kube(validation = rules::subdomain("database.managed.storageClassName"))]
     pub storage_class_name: Option<String>,
     /// Its image; the operator's default unless given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -133,35 +148,45 @@ fn one_gi() -> String {
     "1Gi".to_owned()
 }
 
-/// Certificates. Durations as Go writes them: `2160h`, `90m`.
+const MADE_ONCE: &str = "the CAs are made once";
+
+/// Certificates. Durations in hours, minutes and seconds: `2160h`, `90m`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("duration(self.renewBefore) < duration(self.leafLifetime)").message("tls.renewBefore must be shorter than tls.leafLifetime"))]
-#[x_kube(validation = Rule::new("duration(self.leafLifetime) < duration(self.caLifetime)").message("tls.leafLifetime must be shorter than tls.caLifetime"))]
+#[x_kube(validation = rules::shorter("tls", "renewBefore", "leafLifetime"))]
+#[x_kube(validation = rules::shorter("tls", "leafLifetime", "caLifetime"))]
+#[x_kube(validation = rules::fixed_optional("root", "tls.root", MADE_ONCE))]
 pub struct Tls {
-    /// All certificates from the root to the leaf.
+    /// How many certificates from the root to the leaf, both counted. It cannot change.
     #[serde(default = "three")]
     #[schemars(range(min = 2, max = 8))]
+    #[x_kube(validation = rules::fixed("tls.chainLength", MADE_ONCE))]
     pub chain_length: i32,
-    /// How the CAs are named.
+    /// How the CAs are named: `fqdn` (`root.ca.<realm>.<namespace>`) or `descriptive` (`<realm> Root CA`). It cannot change.
     #[serde(default)]
+    #[x_kube(validation = rules::fixed("tls.nameStyle", MADE_ONCE))]
     pub name_style: NameStyle,
-    /// Curve and hash of all keys.
+    /// Curve and hash of all keys: P-256 with SHA-256, P-384 with SHA-384 or P-521 with SHA-512. It cannot change.
     #[serde(default)]
+    #[x_kube(validation = rules::fixed("tls.algorithm", MADE_ONCE))]
     pub algorithm: TlsAlgorithm,
-    /// Life of the CAs.
+    /// Life of the CAs, from `24h` to `219000h` (25 years). It cannot change.
     #[serde(default = "ten_years")]
     #[schemars(length(min = 2, max = 20))]
+    #[x_kube(validation = rules::duration("tls.caLifetime", "24h", "219000h"))]
+    #[x_kube(validation = rules::fixed("tls.caLifetime", MADE_ONCE))]
     pub ca_lifetime: String,
-    /// Life of the leaf certificates, at most 398 days.
+    /// Life of the leaf certificates, from `1h` to `9552h` (398 days), shorter than that of the CAs.
     #[serde(default = "ninety_days")]
     #[schemars(length(min = 2, max = 20))]
+    #[x_kube(validation = rules::duration("tls.leafLifetime", "1h", "9552h"))]
     pub leaf_lifetime: String,
-    /// How long before its end a leaf is renewed.
+    /// How long before its end a leaf is renewed, from `1m` on, shorter than its life.
     #[serde(default = "thirty_days")]
     #[schemars(length(min = 2, max = 20))]
+    #[x_kube(validation = rules::duration("tls.renewBefore", "1m", "9552h"))]
     pub renew_before: String,
-    /// Where the root comes from; generated unless given.
+    /// Where the CAs come from; generated unless given. It cannot change.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub root: Option<RootSource>,
 }
@@ -294,7 +319,7 @@ pub struct AllowedTenants {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct NetworkPolicySettings {
-    /// Whether policies are made: deny all but the needed flows.
+    /// Whether NetworkPolicies are made: they deny all but the needed flows.
     pub enabled: bool,
     /// Labels of namespaces whose pods may reach the public listeners; all unless given.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -323,6 +348,7 @@ pub enum RealmDeletionPolicy {
 pub struct RealmStatus {
     /// The generation that was looked at.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
     pub observed_generation: Option<i64>,
     /// Ready, Reconciling, Stalled.
     #[schemars(length(max = 8))]
@@ -354,6 +380,7 @@ pub struct RealmStatus {
     pub expires: Option<String>,
     /// Tenants that are served.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
     pub tenants: Option<i64>,
     /// The KMS's pods.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -399,9 +426,12 @@ pub struct CertificateTimes {
 #[serde(rename_all = "camelCase", default)]
 pub struct WorkloadStatus {
     /// Wanted.
+    #[schemars(range(min = 0))]
     pub replicas: i32,
     /// Of the newest kind, and available.
+    #[schemars(range(min = 0))]
     pub available: i32,
     /// That say themselves that they are ready, with the newest certificates.
+    #[schemars(range(min = 0))]
     pub serving: i32,
 }

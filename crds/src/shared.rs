@@ -6,24 +6,29 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::rules;
+
 /// A Secret in the resource's own namespace.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SecretRef {
     /// The name of the Secret.
     #[schemars(length(min = 1, max = 253))]
+    #[x_kube(validation = rules::subdomain("secretRef.name"))]
     pub name: String,
 }
 
 /// One entry of a Secret in the resource's own namespace.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct KeySelector {
     /// The name of the Secret.
     #[schemars(length(min = 1, max = 253))]
+    #[x_kube(validation = rules::subdomain("secretRef.name"))]
     pub name: String,
     /// The key in it.
     #[schemars(length(min = 1, max = 253))]
+    #[x_kube(validation = rules::secret_key("secretRef.key"))]
     pub key: String,
 }
 
@@ -46,8 +51,7 @@ pub struct LabelSelector {
     /// Label and value; all must fit.
     #[serde(default)]
     #[schemars(extend("maxProperties" = 16))]
-    #[x_kube(validation = Rule::new("self.all(key, size(key) <= 317 && size(self[key]) <= 63)")
-        .message("a label has a key of at most 317 and a value of at most 63 characters"))]
+    #[x_kube(validation = rules::labels("matchLabels"))]
     pub match_labels: BTreeMap<String, BoundedText>,
 }
 
@@ -57,15 +61,18 @@ pub struct LabelSelector {
 pub struct BoundedText(#[schemars(length(max = 63))] pub String);
 
 /// Requests and limits of a container, as Kubernetes writes quantities.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = rules::requests_within_limits())]
 pub struct Resources {
-    /// What is reserved: `cpu`, `memory`.
+    /// What is reserved: `cpu`, `memory`, `ephemeral-storage`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(extend("maxProperties" = 4))]
+    #[schemars(extend("maxProperties" = 3))]
+    #[x_kube(validation = rules::amounts("resources.requests"))]
     pub requests: BTreeMap<String, BoundedText>,
-    /// What it may not exceed: `cpu`, `memory`.
+    /// What it may not exceed: `cpu`, `memory`, `ephemeral-storage`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(extend("maxProperties" = 4))]
+    #[schemars(extend("maxProperties" = 3))]
+    #[x_kube(validation = rules::amounts("resources.limits"))]
     pub limits: BTreeMap<String, BoundedText>,
 }

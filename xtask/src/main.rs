@@ -1,8 +1,9 @@
-//! Developer tasks: `cargo xtask <test|cluster|images|compose|openapi>`.
+//! Developer tasks: `cargo xtask <test|cluster|images|compose|crds|openapi>`.
 
 mod cluster;
 mod command;
 mod compose;
+mod crds;
 mod guard;
 mod images;
 mod lock;
@@ -39,6 +40,12 @@ enum Task {
         #[arg(long)]
         check: bool,
     },
+    /// Writes the resource definitions crds/*.yaml from the types.
+    Crds {
+        /// Fails when a definition on disk differs, instead of writing it.
+        #[arg(long)]
+        check: bool,
+    },
     /// The container images of the workspace's programs, and of PostgreSQL for managed databases.
     Images(images::Options),
     /// A real `docker compose`, the plugin built and the engine started where they are missing.
@@ -60,6 +67,7 @@ fn run(task: Task) -> Result<()> {
         Task::Test(options) => test::run(&options),
         Task::Cluster(options) => cluster::run(options),
         Task::Openapi { check } => openapi::run(check),
+        Task::Crds { check } => crds::run(check),
         Task::Images(options) => images::run(&options),
         // The exit code is compose's.
         Task::Compose(options) => std::process::exit(compose::run(&options)?),

@@ -9,7 +9,7 @@ use keyrealm_testkit::{PostgresServer, SERVER_VARIABLE};
 
 use crate::cluster::{Bed, HELD};
 use crate::command::{OWN_PROGRAM, cargo, run as stage, say};
-use crate::{need, openapi, readme};
+use crate::{crds, need, openapi, readme};
 
 /// What to leave out.
 #[derive(Args)]
@@ -37,6 +37,8 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     // The demo as newcomers build it.
     let plain = ["clippy", "-p", "demo", "--all-targets", "--quiet", "--", "--deny", "warnings"];
     stage("clippy of the demo without features", &mut cargo(&plain))?;
+
+    crds::run(true)?;
 
     // Its own processes end with this one; only the folder is taken away here.
     let server = PostgresServer::start().map_err(anyhow::Error::msg)?;
