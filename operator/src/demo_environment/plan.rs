@@ -1,16 +1,18 @@
 //! What follows from a DemoEnvironment, what is there of it, and the time. Pure.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crds::{Condition, ConditionStatus, DemoEndpoints, DemoEnvironment, READY, STALLED};
 use keyrealm_base::Timestamp;
 
 use super::expand::{COVERS, Expansion, RESET_TOKEN};
-use crate::child::{Child, ChildRef, Seen};
+use crate::child::{Child, ChildKind, ChildRef, Seen};
 use crate::duration;
 use crate::report::{Report, State};
 
+/// While its parts are not ready.
+const SOON: Duration = Duration::from_secs(5);
 /// The longest that a DemoEnvironment goes unlooked at before its end.
 const LOOK: Duration = Duration::from_hours(1);
 
@@ -47,7 +49,7 @@ impl Said {
 }
 
 /// Reasons of Realms and Tenants that are handed on.
-const REASONS: [&str; 23] = [
+const REASONS: &[&str] = &[
     "DatabaseUnreachable",
     "DatabaseRefused",
     "DatabaseInUse",
@@ -71,6 +73,10 @@ const REASONS: [&str; 23] = [
     "SecretMissing",
     "Deleting",
     "InvalidSpec",
+    "Conflict",
+    "Forbidden",
+    "ApiServerUnreachable",
+    "ApiServerRefused",
 ];
 
 /// A Realm or Tenant that is there.
@@ -91,8 +97,6 @@ pub struct Observed {
     pub tenants: BTreeMap<String, Part>,
     /// The credentials Secret, whoever's it is.
     pub credentials: Option<Seen>,
-    /// Realm and Tenants that are as they shall be.
-    pub settled: BTreeSet<ChildRef>,
 }
 
 /// One thing to do.
@@ -108,10 +112,8 @@ pub enum Step {
     CreateCredentials,
     /// Those of tenants that came are drawn, those of tenants that went are taken away.
     CompleteCredentials,
-    /// The Realm is made or put right.
-    EnsureRealm(Child),
-    /// A Tenant is made or put right.
-    EnsureTenant(Child),
+    /// A Realm or Tenant is made or put right.
+    Ensure(Box<Child>),
 }
 
 impl Step {
@@ -128,15 +130,15 @@ impl Step {
 
     /// Its name.
     #[must_use]
-    pub const fn name(&self) -> &'static str {
+    pub fn name(&self) -> &'static str {
         match self {
             Self::DeleteSelf => "demo.delete-self",
             Self::DeleteTenant(..) => "demo.delete-tenant",
             Self::DeleteCredentials(..) => "demo.delete-credentials",
             Self::CreateCredentials => "demo.create-credentials",
             Self::CompleteCredentials => "demo.complete-credentials",
-            Self::EnsureRealm(_) => "demo.ensure-realm",
-            Self::EnsureTenant(_) => "demo.ensure-tenant",
+            Self::Ensure(child) if matches!(child.at.kind, ChildKind::Realm) => "demo.ensure-realm",
+            Self::Ensure(_) => "demo.ensure-tenant",
         }
     }
 }
@@ -146,6 +148,8 @@ impl Step {
 pub struct Plan {
     /// What is done, in this order.
     pub steps: Vec<Step>,
+    /// Realm and Tenants that shall be as they are here, after the steps; each is written only where it differs.
+    pub children: Vec<Child>,
     /// How it stands before that.
     pub report: Report,
     /// Where the servers are.
@@ -159,7 +163,7 @@ pub struct Plan {
     /// The reset token that was carried out last.
     pub reset_done: Option<String>,
     /// When it is looked at again even if nothing changes.
-    pub requeue: Option<Duration>,
+    pub requeue: Duration,
 }
 
 /// The plan.
@@ -171,20 +175,22 @@ pub fn plan(desired: &DemoEnvironment, observed: &Observed, now: Timestamp) -> P
     let reset = desired.spec.reset_token.clone().or_else(|| done.clone()).unwrap_or_default();
     let mut plan = Plan {
         steps: Vec::new(),
+        children: Vec::new(),
         report: Report::ready(""),
         endpoints: expansion.endpoints(),
         credentials_secret: expansion.is_seeded().then(|| expansion.credentials_at().name),
         expires: None,
         reset,
         reset_done: done,
-        requeue: None,
+        requeue: LOOK,
     };
     let end = match expires(desired) {
         Ok(end) => end,
         Err(report) => return Plan { report, ..plan },
     };
     plan.expires = end;
-    plan.requeue = end.map(|end| end.since(now).min(LOOK).max(Duration::from_secs(1)));
+    let left = end.map_or(LOOK, |end| end.since(now).min(LOOK));
+    plan.requeue = left.max(Duration::from_secs(1));
     if desired.metadata.deletion_timestamp.is_some() {
         plan.report =
             Report::reconciling("Deleting", "it is being deleted, and with it its Realm, Tenants and Secrets");
@@ -276,9 +282,8 @@ fn expand(expansion: &Expansion<'_>, observed: &Observed, plan: &mut Plan) {
             None => {}
         }
     }
-    if !observed.settled.contains(&realm.at) && !observed.realm.as_ref().is_some_and(|realm| realm.seen.deleting) {
-        steps.push(Step::EnsureRealm(realm));
-    }
+    // One that is leaving is made anew once it has gone.
+    plan.children.push(realm);
     let wanted: Vec<ChildRef> = (1..=expansion.tenants()).map(|number| expansion.tenant_at(number)).collect();
     let surplus = |name: &str| !wanted.iter().any(|at| at.name == name);
     for (name, tenant) in &own {
@@ -289,9 +294,8 @@ fn expand(expansion: &Expansion<'_>, observed: &Observed, plan: &mut Plan) {
     }
     if resetting.is_none() {
         for (at, number) in wanted.iter().zip(1..) {
-            let leaving = own.get(at.name.as_str()).is_some_and(|tenant| tenant.seen.deleting);
-            if !leaving && !observed.settled.contains(at) {
-                steps.push(Step::EnsureTenant(expansion.tenant(number, &plan.reset)));
+            if !own.get(at.name.as_str()).is_some_and(|tenant| tenant.seen.deleting) {
+                plan.children.push(expansion.tenant(number, &plan.reset));
             }
         }
         if wanted.iter().all(|at| own.contains_key(at.name.as_str())) && !plan.reset.is_empty() {
@@ -302,6 +306,10 @@ fn expand(expansion: &Expansion<'_>, observed: &Observed, plan: &mut Plan) {
         Some(what) => Report::reconciling("Resetting", format!("reset {}: {what}", plan.reset)),
         None => sum_up(expansion, observed, &wanted, own.keys().copied().find(|name| surplus(name))),
     };
+    if plan.report.state == State::Reconciling {
+        // Not every word of a part that changes is told.
+        plan.requeue = plan.requeue.min(SOON);
+    }
     plan.steps = steps;
 }
 

@@ -58,26 +58,23 @@ impl World {
                     let child = expansion.credentials(&plan.reset, &Default::default()).unwrap();
                     self.observed.credentials.as_mut().unwrap().annotations = child.annotations;
                 }
-                Step::EnsureRealm(child) => {
-                    let seen = self.seen(child);
-                    self.observed.realm.get_or_insert(Part { seen, report: None });
-                    self.observed.settled.insert(child.at.clone());
-                }
-                Step::EnsureTenant(child) => {
-                    let seen = self.seen(child);
-                    let part = Part { seen, report: None };
-                    self.observed.tenants.entry(child.at.name.clone()).or_insert(part).seen.annotations =
-                        child.annotations.clone();
-                    self.observed.settled.insert(child.at.clone());
-                }
+                Step::Ensure(_) => panic!("children are not among the steps"),
+            }
+        }
+        for child in &plan.children {
+            let part = Part { seen: self.seen(child), report: None };
+            if child.at.kind == ChildKind::Realm {
+                self.observed.realm.get_or_insert(part);
+            } else {
+                let there = self.observed.tenants.entry(child.at.name.clone()).or_insert(part);
+                assert!(!there.seen.deleting, "one that is leaving is not written");
+                there.seen.annotations = child.annotations.clone();
             }
         }
     }
 
     fn finish_deletions(&mut self) {
         self.observed.tenants.retain(|_, tenant| !tenant.seen.deleting);
-        let left = &self.observed.tenants;
-        self.observed.settled.retain(|at| at.kind == crate::child::ChildKind::Realm || left.contains_key(&at.name));
     }
 
     fn all_ready(&mut self) {
@@ -105,6 +102,11 @@ impl World {
     }
 }
 
+/// The children that are written, by name.
+fn children(plan: &Plan) -> Vec<&str> {
+    plan.children.iter().map(|child| child.at.name.as_str()).collect()
+}
+
 fn names(plan: &Plan) -> Vec<&'static str> {
     plan.steps.iter().map(Step::name).collect()
 }
@@ -114,10 +116,7 @@ fn it_expands_passwords_first_and_then_rests() {
     let demo = demo(json!({"ttl": "8h"}));
     let mut world = World::default();
     let first = plan(&demo, &world.observed, at(BORN));
-    assert_eq!(
-        names(&first),
-        ["demo.create-credentials", "demo.ensure-realm", "demo.ensure-tenant", "demo.ensure-tenant"]
-    );
+    assert_eq!((names(&first), children(&first)), (vec!["demo.create-credentials"], vec!["shop", "shop-1", "shop-2"]));
     assert_eq!(
         (first.report.reason, first.report.message.as_str()),
         ("RealmNotReady", "Realm acme/shop is being made")
@@ -128,7 +127,8 @@ fn it_expands_passwords_first_and_then_rests() {
     assert_eq!(second.report.state, State::Reconciling);
     world.all_ready();
     let rest = plan(&demo, &world.observed, at(BORN));
-    assert_eq!((rest.report.state, rest.steps.len()), (State::Ready, 0));
+    assert_eq!((rest.report.state, rest.steps.len(), rest.requeue), (State::Ready, 0, LOOK));
+    assert_eq!(second.requeue, SOON);
     assert_eq!(rest.credentials_secret.as_deref(), Some("shop-demo-credentials"));
     assert_eq!(rest.expires, Some(at("2026-01-01T08:00:00Z")));
 }
@@ -172,15 +172,15 @@ fn a_new_reset_token_makes_new_tenants_and_passwords() {
     let waiting = plan(&demo, &world.observed, at(BORN));
     assert_eq!(names(&waiting), [""; 0]);
     assert!(waiting.report.message.contains("acme/shop-1 is being deleted"), "{:?}", waiting.report);
+    assert_eq!(children(&waiting), ["shop"], "the Realm is kept meanwhile");
     world.observed.tenants.remove("shop-1");
-    world.observed.settled.retain(|at| at.name != "shop-1");
     let half = plan(&demo, &world.observed, at(BORN));
-    assert_eq!(names(&half), [""; 0], "it waits for the last one");
+    assert_eq!((names(&half), children(&half)), (vec![], vec!["shop"]), "it waits for the last one");
     assert_eq!(half.reset_done, None);
     world.finish_deletions();
     let secret = plan(&demo, &world.observed, at(BORN));
     assert_eq!(names(&secret), ["demo.delete-credentials"]);
-    assert_eq!(secret.report.reason, "Resetting");
+    assert_eq!((secret.report.reason, children(&secret)), ("Resetting", vec!["shop"]));
 
     let after = world.settle(&demo);
     assert_eq!(after.status.as_ref().unwrap().reset_token.as_deref(), Some("again"));
@@ -204,7 +204,8 @@ fn tenants_come_and_go_with_the_number() {
     let mut four = two.clone();
     four.spec.tenants = 4;
     let grown = plan(&four, &world.observed, at(BORN));
-    assert_eq!(names(&grown), ["demo.complete-credentials", "demo.ensure-tenant", "demo.ensure-tenant"]);
+    assert_eq!(names(&grown), ["demo.complete-credentials"]);
+    assert_eq!(children(&grown), ["shop", "shop-1", "shop-2", "shop-3", "shop-4"]);
     world.settle(&four);
     assert_eq!(world.observed.tenants.len(), 4);
     assert_eq!(world.observed.credentials.clone().unwrap().uid, secret, "passwords that are in use stay");
@@ -218,12 +219,12 @@ fn tenants_come_and_go_with_the_number() {
     assert_eq!((names(&waiting), waiting.report.reason), (vec![], "Deleting"));
     // One that is still going is not taken back, but made anew once it has gone.
     let back = plan(&two, &world.observed, at(BORN));
-    assert_eq!(names(&back), ["demo.complete-credentials"]);
+    assert_eq!((names(&back), children(&back)), (vec!["demo.complete-credentials"], vec!["shop", "shop-1"]));
     world.finish_deletions();
     world.settle(&one);
     assert_eq!(world.ids().len(), 1);
     let back = plan(&two, &world.observed, at(BORN));
-    assert_eq!(names(&back), ["demo.complete-credentials", "demo.ensure-tenant"]);
+    assert_eq!(children(&back), ["shop", "shop-1", "shop-2"]);
 }
 
 #[test]
@@ -232,17 +233,19 @@ fn it_ends_when_its_time_is_over_whatever_else_is_wrong() {
     let mut world = World::default();
     world.settle(&demo);
     let last = plan(&demo, &world.observed, at("2026-01-01T01:29:59Z"));
-    assert_eq!((last.steps.len(), last.requeue), (0, Some(Duration::from_secs(1))));
+    assert_eq!((last.steps.len(), last.requeue), (0, Duration::from_secs(1)));
     let early = plan(&demo, &world.observed, at("2026-01-01T00:00:01Z"));
-    assert_eq!(early.requeue, Some(LOOK), "a clock that is put forward is noticed");
+    assert_eq!(early.requeue, LOOK, "a clock that is put forward is noticed");
     world.observed.realm.as_mut().unwrap().seen.controller = Some("another".to_owned());
     let over = plan(&demo, &world.observed, at("2026-01-01T01:30:00Z"));
     assert_eq!((names(&over), over.report.reason), (vec!["demo.delete-self"], "Expired"));
+    assert_eq!(children(&over), [""; 0]);
 
     let mut leaving = demo.clone();
     leaving.metadata.deletion_timestamp = serde_json::from_value(json!(BORN)).unwrap();
     let leaving = plan(&leaving, &Observed::default(), at("2026-01-01T02:00:00Z"));
-    assert_eq!((names(&leaving), leaving.report.reason), (vec![], "Deleting"), "nothing is made any more");
+    assert_eq!((names(&leaving), leaving.report.reason), (vec![], "Deleting"));
+    assert_eq!(children(&leaving), [""; 0], "nothing is made any more");
 
     for ttl in ["soon", "-1h", "1e300h"] {
         let wrong = plan(&self::demo(json!({"ttl": ttl})), &world.observed, at(BORN));
@@ -265,14 +268,14 @@ fn what_is_of_others_is_named_and_nothing_is_touched() {
     ];
     for (name, observed) in cases {
         let plan = plan(&demo(json!({"resetToken": "again"})), &observed, at(BORN));
-        assert_eq!((names(&plan), plan.report.reason), (vec![], "ForeignObject"));
+        assert_eq!((names(&plan), children(&plan), plan.report.reason), (vec![], vec![], "ForeignObject"));
         assert!(plan.report.message.starts_with(name), "{}", plan.report.message);
         assert!(plan.report.message.contains("kubectl --namespace acme delete "), "{}", plan.report.message);
     }
     // One that has a name which is not needed is nobody's business.
     let other = BTreeMap::from([("shop-3".to_owned(), part(&theirs))]);
     let plan = plan(&demo(json!({})), &Observed { tenants: other, ..Observed::default() }, at(BORN));
-    assert_eq!(plan.steps.len(), 4);
+    assert_eq!(children(&plan), ["shop", "shop-1", "shop-2"]);
 }
 
 #[test]
