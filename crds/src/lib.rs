@@ -2,6 +2,8 @@
 //! is written here once; `crds/*.yaml` is made from it by `cargo xtask crds`.
 #![allow(unreachable_pub, reason = "KubeSchema puts a copy of each type into a function")]
 
+#[cfg(feature = "client")]
+pub mod client;
 mod condition;
 mod demo_environment;
 mod names;

@@ -10,7 +10,7 @@ use keyrealm_crypto::SecretBytes;
 use kube::api::ListParams;
 use serde::de::DeserializeOwned;
 
-use super::api::{Api, CALL};
+use super::{Api, CALL};
 use super::resolve::{Route, route_to};
 use crate::attached::{Attached, Told, port_of};
 use crate::target::AttachFlags;

@@ -13,7 +13,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::{JoinHandle, JoinSet};
 
-use super::api::CALL;
+use super::CALL;
 use super::resolve::{Route, pod_name};
 use crate::endpoints::Notes;
 

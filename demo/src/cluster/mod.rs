@@ -1,7 +1,6 @@
 //! Servers in a Kubernetes cluster: their Services and pods are found, and the way to them leads through the API server.
 //! URL, SNI and Host stay what they are everywhere else.
 
-mod api;
 mod environment;
 mod forward;
 mod resolve;
@@ -10,7 +9,9 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use crds::client::{Access, ApiServer, Retry};
 use k8s_openapi::api::core::v1::Service;
+use kube::Client;
 use kube::api::ListParams;
 use url::Url;
 
@@ -20,10 +21,27 @@ use crate::attached::{Addresses, AdminAt, Attached, host_port, port_of, with_por
 use crate::endpoints::{Endpoints, Notes, Shell};
 use crate::target::AttachFlags;
 
+/// The longest that one call may take.
+const CALL: Duration = Duration::from_secs(10);
 /// The admin listener's port in the pods, and so in its URL.
 const ADMIN_PORT: u16 = 9090;
 /// Services that are looked at.
 const SERVICES: u32 = 100;
+
+/// A client of the API server, and where it leads.
+struct Api {
+    client: Client,
+    server: String,
+}
+
+impl Api {
+    /// The API server that kubectl would take with the same flags.
+    async fn connect(flags: &AttachFlags) -> Result<Self> {
+        let access = Access { kubeconfig: flags.kubeconfig.clone(), context: flags.context.clone() };
+        let server = ApiServer::find(&access).await?;
+        Ok(Self { client: server.client(Retry::Bounded)?, server: server.url() })
+    }
+}
 
 /// The servers, and the forwards to them.
 pub(crate) struct Cluster {
@@ -44,9 +62,9 @@ impl Cluster {
         let namespace = flags.namespace.as_deref().context("--namespace is missing")?;
         let (attached, api, told) = if flags.kms_url.is_some() {
             // The files first: they are wrong more often than the cluster.
-            (Attached::read(flags)?, api::connect(flags).await?, None)
+            (Attached::read(flags)?, Api::connect(flags).await?, None)
         } else {
-            let api = api::connect(flags).await?;
+            let api = Api::connect(flags).await?;
             let found = environment::find(&api, flags, namespace, timeout).await?;
             (found.attached, api, Some(found.place))
         };
@@ -84,13 +102,13 @@ impl Cluster {
     }
 }
 
-async fn services(api: &api::Api, namespace: &str) -> Result<Vec<Service>> {
+async fn services(api: &Api, namespace: &str) -> Result<Vec<Service>> {
     let what = || format!("cannot list the Services of namespace {namespace} at {}", api.server);
     let wanted = ListParams::default().labels(&format!("{LABEL} in (kms,identity)")).limit(SERVICES);
     let services = kube::Api::<Service>::namespaced(api.client.clone(), namespace);
-    let listed = tokio::time::timeout(api::CALL, services.list(&wanted))
+    let listed = tokio::time::timeout(CALL, services.list(&wanted))
         .await
-        .with_context(|| format!("{}: no answer within {} s", what(), api::CALL.as_secs()))?
+        .with_context(|| format!("{}: no answer within {} s", what(), CALL.as_secs()))?
         .with_context(what)?;
     Ok(listed.items)
 }

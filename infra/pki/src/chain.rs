@@ -14,7 +14,8 @@ use crate::names::ca_names;
 use crate::pem::{self, to_pem};
 use crate::{ChainSpec, LeafSpec, LeafUsage, PkiError, VerifyFor, verify_chain};
 
-/// The CA certificates, root first, and the key of the lowest. The keys above it are gone once the chain is made.
+/// The CA certificates, root first, and the key of the lowest. The keys above it are gone once the chain is made, unless
+/// the root's was asked for.
 pub struct CaChain {
     certificates: Vec<CertificateDer<'static>>,
     // The library's key pair zeroizes only when told to.
@@ -35,16 +36,33 @@ impl CaChain {
     /// # Errors
     /// When the specification is out of bounds or the library fails.
     pub fn generate(spec: &ChainSpec, clock: &dyn Clock, random: &dyn Random) -> Result<Self, PkiError> {
+        Self::generate_with_root_key(spec, clock, random).map(|(chain, _)| chain)
+    }
+
+    /// As [`CaChain::generate`], and the root's key, PKCS#8 in PEM, for whoever keeps it: with it a new chain can be put below
+    /// the same root.
+    ///
+    /// # Errors
+    /// As [`CaChain::generate`].
+    pub fn generate_with_root_key(
+        spec: &ChainSpec,
+        clock: &dyn Clock,
+        random: &dyn Random,
+    ) -> Result<(Self, Zeroizing<String>), PkiError> {
         spec.check()?;
         let now = clock.now();
         let names = ca_names(&spec.style, spec.length);
         let mut certificates: Vec<CertificateDer<'static>> = Vec::with_capacity(names.len());
         let mut above: Option<Zeroizing<KeyPair>> = None;
+        let mut root_key = Zeroizing::new(String::new());
         for (depth, name) in names.iter().enumerate() {
             let failed = |error: rcgen::Error| PkiError::Issue { subject: name.clone(), reason: error.to_string() };
             let key = Zeroizing::new(KeyPair::generate_for(spec.algorithm.rcgen()).map_err(failed)?);
             let below = names.len() - 1 - depth;
             let params = ca_params(spec, name, below, now, random);
+            if depth == 0 {
+                root_key = Zeroizing::new(key.serialize_pem());
+            }
             let certificate = match (&above, certificates.last()) {
                 (Some(issuer_key), Some(issuer)) => {
                     let issuer = Issuer::from_ca_cert_der(issuer, &**issuer_key).map_err(failed)?;
@@ -56,7 +74,7 @@ impl CaChain {
             above = Some(key);
         }
         let issuing_key = above.ok_or_else(|| PkiError::Spec { field: "chain length", reason: "is 0".to_owned() })?;
-        Ok(Self { certificates, issuing_key })
+        Ok((Self { certificates, issuing_key }, root_key))
     }
 
     /// Reads a chain back: the CA certificates, root first, and the key of the last one.

@@ -11,6 +11,18 @@ use crate::tx::Inner;
 use crate::{ControlTx, Database, Product, Space, StoreError};
 
 impl Database {
+    /// Drops what a realm has above its tenants: realm-level schemas, control schema, logins. Of SQLite the files are the
+    /// realm.
+    ///
+    /// # Errors
+    /// When the database fails, something of these names is not ours, or this process is no registrar.
+    pub async fn drop_realm(&self) -> Result<(), StoreError> {
+        match &self.backend {
+            Backend::Sqlite(_) => Err(StoreError::NeedsPostgres("dropping a realm")),
+            Backend::Postgres(server) => server.drop_realm().await,
+        }
+    }
+
     /// What the product logs in with; with SQLite there are no logins.
     ///
     /// # Errors

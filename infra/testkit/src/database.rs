@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use keyrealm_base::{DeploymentId, ObjectId, SystemClock};
 use keyrealm_config::{Database as Settings, Login, Postgres};
-use keyrealm_crypto::SystemRandom;
-use keyrealm_store::{Database, Product, Space, StatementHook};
+use keyrealm_crypto::{SecretBytes, SystemRandom};
+use keyrealm_store::{Database, Product, RegistrarAccess, Space, StatementHook};
 use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
 
@@ -132,6 +132,39 @@ impl TestDatabase {
         };
         let registrar = Login { user: self.login(None), password_file: self.password_file() };
         Settings { folder: PathBuf::new(), postgres: Some(postgres), registrar: Some(registrar) }
+    }
+
+    /// The registrar's login, as the operator has it.
+    #[must_use]
+    pub fn registrar_access(&self) -> RegistrarAccess {
+        let server = self.server();
+        RegistrarAccess {
+            host: server.host.to_string(),
+            port: server.port,
+            database: self.name.clone(),
+            user: self.login(None),
+            password: SecretBytes::copy_of(PASSWORD.as_bytes()),
+            ca_pem: fs::read_to_string(server.ca()).unwrap(),
+        }
+    }
+
+    /// Opens it as the operator does.
+    pub async fn open_registrar(&self, hook: Option<StatementHook>) -> Arc<Database> {
+        Database::open_registrar(self.registrar_access(), hook).await.unwrap()
+    }
+
+    /// The configuration of a product with a login that the operator made.
+    #[must_use]
+    pub fn settings_with(&self, product: Product, login: &str, password: &str) -> Settings {
+        let file = self.folder.join(format!("password-of-{login}"));
+        fs::write(&file, password).unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+        let mut settings = self.settings(product);
+        settings.registrar = None;
+        if let Some(postgres) = &mut settings.postgres {
+            (postgres.user, postgres.password_file) = (login.to_owned(), file);
+        }
+        settings
     }
 
     /// Opens it as a product.

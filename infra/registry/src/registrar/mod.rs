@@ -1,6 +1,7 @@
 //! The registrar: the only code that creates tenants and writes what shall exist in them.
 
 mod declare;
+mod destroy;
 mod error;
 mod lifecycle;
 mod realm;

@@ -160,7 +160,7 @@ async fn read(tx: &mut ControlTx) -> Result<Meta, RegistryError> {
     found.ok_or(RegistryError::Store(StoreError::NoRegistrar))
 }
 
-fn check_realm(found: &Meta, own: &str) -> Result<(), RegistryError> {
+pub(super) fn check_realm(found: &Meta, own: &str) -> Result<(), RegistryError> {
     if found.realm_uid == own {
         return Ok(());
     }

@@ -21,10 +21,22 @@ impl Server {
         }
         let roles = self.roles()?;
         let user = roles.user(space);
-        if self.is_ours(tx, "role", &user).await? {
+        let (there, has_user) =
+            (self.is_ours(tx, "schema", &space.to_string()).await?, self.is_ours(tx, "role", &user).await?);
+        if there && has_user {
+            // Only the owner can take what it gave.
+            tx.raw(&format!(
+                "SET LOCAL ROLE \"{}\"; REVOKE ALL ON ALL TABLES IN SCHEMA \"{space}\" FROM \"{user}\"; \
+                 REVOKE ALL ON SCHEMA \"{space}\" FROM \"{user}\"; \
+                 ALTER DEFAULT PRIVILEGES IN SCHEMA \"{space}\" REVOKE ALL ON TABLES FROM \"{user}\"; SET LOCAL ROLE NONE",
+                roles.owner(space)
+            ))
+            .await?;
+        }
+        if has_user {
             self.drop_role(tx, &user).await?;
         }
-        let moved = if self.is_ours(tx, "schema", &space.to_string()).await? {
+        let moved = if there {
             let name = format!("zz_{space}_{moment}");
             let (owner, aside) = (roles.owner(space), roles.archive_owner(product, tenant, moment));
             let members = tx.names(

@@ -2,6 +2,7 @@
 
 mod archive;
 mod connect;
+mod destroy;
 mod drift;
 mod listen;
 mod logins;

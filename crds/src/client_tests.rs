@@ -1,7 +1,7 @@
 use super::*;
 
 /// A kubeconfig whose cluster and user are as given, in a file.
-fn kubeconfig(folder: &tempfile::TempDir, cluster: &str, user: &str) -> AttachFlags {
+fn kubeconfig(folder: &tempfile::TempDir, cluster: &str, user: &str) -> Access {
     let text = format!(
         r#"{{"apiVersion": "v1", "kind": "Config", "current-context": "c",
             "clusters": [{{"name": "k", "cluster": {{{cluster}}}}}], "users": [{{"name": "u", "user": {{{user}}}}}],
@@ -9,7 +9,11 @@ fn kubeconfig(folder: &tempfile::TempDir, cluster: &str, user: &str) -> AttachFl
     );
     let path = folder.path().join("kubeconfig");
     std::fs::write(&path, text).unwrap();
-    AttachFlags { kubeconfig: Some(path), ..AttachFlags::default() }
+    Access { kubeconfig: Some(path), ..Access::default() }
+}
+
+async fn connect(access: &Access) -> Result<Client> {
+    ApiServer::find(access).await?.client(Retry::None)
 }
 
 async fn complaint(cluster: &str, user: &str) -> String {
@@ -31,12 +35,12 @@ async fn a_cluster_that_cannot_be_verified_is_refused() {
 
 #[tokio::test]
 async fn a_missing_file_or_context_is_named() {
-    let flags = AttachFlags { kubeconfig: Some("/nowhere/kubeconfig".into()), ..AttachFlags::default() };
-    let text = format!("{:#}", connect(&flags).await.err().unwrap());
+    let access = Access { kubeconfig: Some("/nowhere/kubeconfig".into()), ..Access::default() };
+    let text = format!("{:#}", connect(&access).await.err().unwrap());
     assert!(text.contains("--kubeconfig /nowhere/kubeconfig"), "{text}");
     let folder = tempfile::tempdir().unwrap();
-    let mut flags = kubeconfig(&folder, r#""server": "https://k""#, "");
-    flags.context = Some("other".to_owned());
-    let text = format!("{:#}", connect(&flags).await.err().unwrap());
+    let mut access = kubeconfig(&folder, r#""server": "https://k""#, "");
+    access.context = Some("other".to_owned());
+    let text = format!("{:#}", connect(&access).await.err().unwrap());
     assert!(text.contains("other"), "{text}");
 }

@@ -1,0 +1,79 @@
+//! Two operators.
+
+use std::time::{Duration, Instant};
+
+use futures_util::{StreamExt, pin_mut};
+use k8s_openapi::api::coordination::v1::Lease;
+use kube::api::{Api, WatchEvent, WatchParams};
+
+use crate::support::{Operator, Place, until};
+
+async fn writer(place: &Place) -> Option<String> {
+    place.data("busy-one").await?.get("writer").cloned()
+}
+
+async fn holder(place: &Place) -> Option<String> {
+    let leases = Api::<Lease>::namespaced(place.client.clone(), &place.namespace);
+    leases.get_opt("keyrealm-operator").await.unwrap()?.spec?.holder_identity
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_leads_and_hands_over_within_two_seconds() {
+    let place = Place::new().await;
+    place.tenant("busy-one").await;
+    let mut first = Operator::start(&place.settings(), "first");
+    until("the first one works", Duration::from_secs(30), async || writer(&place).await == Some(first.id())).await;
+    let second = Operator::start(&place.settings(), "second");
+    until("the second one is warm", Duration::from_secs(30), async || second.text().contains("the operator starts"))
+        .await;
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert!(holder(&place).await.unwrap().starts_with("first_") && !second.text().contains("work begins"));
+    first.signal("TERM");
+    let began = Instant::now();
+    until("the second one works", Duration::from_secs(20), async || writer(&place).await == Some(second.id())).await;
+    let took = began.elapsed();
+    println!("handed over in {took:?}");
+    until("the first one ends", Duration::from_secs(10), async || first.has_ended().is_some()).await;
+    assert!(first.has_ended().unwrap().success(), "{}", first.text());
+    assert!(took <= Duration::from_secs(2), "{took:?}");
+    place.end().await;
+}
+
+/// The leader stands still for longer than its term. When it wakes, another one leads: it must not write once more.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leader_that_was_cut_off_writes_nothing_afterwards() {
+    let place = Place::new().await;
+    place.tenant("busy-one").await;
+    let mut first = Operator::start(&place.settings(), "first");
+    until("the first one works", Duration::from_secs(30), async || writer(&place).await == Some(first.id())).await;
+    let second = Operator::start(&place.settings(), "second");
+    until("the second one is there", Duration::from_secs(30), async || second.text().contains("the operator starts"))
+        .await;
+    // Every version of the object, from here on.
+    let from = place.config_maps().get("busy-one").await.unwrap().metadata.resource_version.unwrap();
+    let parameters = WatchParams::default().fields("metadata.name=busy-one").timeout(120);
+    let maps = place.config_maps();
+    let writers = tokio::spawn(async move {
+        let events = maps.watch(&parameters, &from).await.unwrap();
+        pin_mut!(events);
+        let mut writers = Vec::new();
+        let end = Instant::now() + Duration::from_secs(45);
+        while let Ok(Some(event)) = tokio::time::timeout_at(end.into(), events.next()).await {
+            if let Ok(WatchEvent::Modified(map)) = event {
+                writers.push(map.data.unwrap().get("writer").unwrap().clone());
+            }
+        }
+        writers
+    });
+    first.signal("STOP");
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    assert_eq!(writer(&place).await, Some(second.id()), "the second one took over");
+    first.signal("CONT");
+    until("the first one ends", Duration::from_secs(10), async || first.has_ended().is_some()).await;
+    assert_eq!(first.has_ended().unwrap().code(), Some(2), "{}", first.text());
+    let writers = writers.await.unwrap();
+    let taken = writers.iter().position(|writer| *writer == second.id()).unwrap();
+    assert!(writers[taken..].iter().all(|writer| *writer == second.id()), "the first one wrote again");
+    assert!(writers.len() - taken > 20);
+    place.end().await;
+}
