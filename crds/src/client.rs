@@ -213,11 +213,11 @@ impl CaState {
         // A broken file is no reason to go without the bundle that worked so far.
         let Ok(trust) = TrustBundle::from_file(&self.file, SystemClock.now()) else { return };
         let Ok(mut sha256) = self.sha256.lock() else { return };
-        if *sha256 != trust.sha256() {
-            if let Ok(client) = self.connector.over(&trust) {
-                self.current.store(Arc::new(client));
-                trust.sha256().clone_into(&mut sha256);
-            }
+        if *sha256 != trust.sha256()
+            && let Ok(client) = self.connector.over(&trust)
+        {
+            self.current.store(Arc::new(client));
+            trust.sha256().clone_into(&mut sha256);
         }
     }
 }

@@ -82,7 +82,7 @@ impl Parts {
             random: Arc::clone(&deps.random),
             stores,
             applied,
-            databases: Databases::default(),
+            databases: Databases::new(Arc::clone(&deps.clock), Arc::clone(&deps.random)),
             metrics,
             events,
             failpoint: deps.failpoint.clone(),

@@ -10,8 +10,8 @@ use keyrealm_crypto::SecretBytes;
 use kube::api::ListParams;
 use serde::de::DeserializeOwned;
 
-use super::{Api, CALL};
 use super::resolve::{Route, route_to};
+use super::{Api, CALL};
 use crate::attached::{Attached, Told, port_of};
 use crate::target::AttachFlags;
 

@@ -129,7 +129,10 @@ async fn gone(context: &Context, key: &RealmKey) -> Result<Option<String>, ApiEr
         let name = &external.secret_ref.name;
         let secret = context.read_secret(&key.namespace, name).await?;
         return Ok(secret.is_none().then(|| {
-            format!("the Realm {key} goes, and the Secret {}/{name} with the login of its database is gone", key.namespace)
+            format!(
+                "the Realm {key} goes, and the Secret {}/{name} with the login of its database is gone",
+                key.namespace
+            )
         }));
     }
     let set = context.stores.stateful_set(&key.namespace, &format!("{}-postgres", key.name));
@@ -363,7 +366,9 @@ impl Reader<'_> {
         }
         let (version, content) = self.entry(source).await?;
         // Read again, and it is the same.
-        if let Some(mut same) = known.filter(|known| !version.is_empty() && known.version == version && known.place == place) {
+        if let Some(mut same) =
+            known.filter(|known| !version.is_empty() && known.version == version && known.place == place)
+        {
             (same.read, same.generation) = (self.now, self.generation());
             let password = password_of(&same.outcome);
             lock(self.remembered).passwords.insert(user.to_owned(), same);

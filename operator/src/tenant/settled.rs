@@ -32,17 +32,11 @@ pub(super) fn holds(tenant: &Tenant, context: &Context, memory: &Memory) -> Opti
 }
 
 /// All was found well.
-pub(super) fn note(
-    tenant: &Tenant,
-    context: &Context,
-    memory: &Memory,
-    found: &Found,
-    plan: &Plan,
-    now: Timestamp,
-) {
+pub(super) fn note(tenant: &Tenant, context: &Context, memory: &Memory, found: &Found, plan: &Plan, now: Timestamp) {
     // The status that was written just now is in the store.
     let latest = context.stores.tenants().get(&ObjectRef::from_obj(tenant));
-    let rests = plan.report.state == State::Ready && plan.entries.iter().all(|entry| entry.state != crds::EntryState::Pending);
+    let rests =
+        plan.report.state == State::Ready && plan.entries.iter().all(|entry| entry.state != crds::EntryState::Pending);
     let print = latest.filter(|_| rests && found.passwords.is_empty()).and_then(|latest| fingerprint(&latest, context));
     // A former secret that ends is such a time, too.
     let until = if plan.requeue < SLOW { now.plus(plan.requeue) } else { now.plus(FULL) };
