@@ -87,13 +87,13 @@ impl Reconciler {
         let generation = meta::generation(&mut self.service.database.control_read().await?).await?;
         let gone = self.service.read_tenants().await?;
         self.snapshots.forget(&gone);
-        self.migrate().await?;
+        Box::pin(self.migrate()).await?;
         let entries = desired::pending(&mut self.service.database.control_read().await?, Product::Kms).await?;
         let pending: Vec<Place> = entries.iter().map(place).collect();
         self.attempts.retain(|place, _| pending.contains(place));
         for entry in entries {
             if self.is_due(&entry) {
-                let outcome = reconcile(&self.service, &entry).await;
+                let outcome = Box::pin(reconcile(&self.service, &entry)).await;
                 self.report(&entry, outcome).await?;
             }
         }

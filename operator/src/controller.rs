@@ -31,6 +31,7 @@ const PASS: Duration = Duration::from_secs(300);
 /// Starts what works on each kind: one line a kind.
 pub fn start(tasks: &mut Tasks, context: &Arc<Context>) {
     work(tasks, context, crate::demo_environment::reconcile);
+    work(tasks, context, crate::realm::reconcile);
 }
 
 /// Works on one kind. Call it once the stores are filled and this process leads.

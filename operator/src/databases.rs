@@ -11,8 +11,8 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use keyrealm_base::{DeploymentId, SharedClock, SharedRandom, TenantId};
 use keyrealm_crypto::sha256_hex;
-use keyrealm_registry::{Meta, Registrar};
-use keyrealm_store::{Database, RegistrarAccess};
+use keyrealm_registry::{Meta, Registrar, RegistryError};
+use keyrealm_store::{Database, RegistrarAccess, StoreError};
 use tokio::sync::broadcast;
 use tokio::task::JoinHandle;
 
@@ -164,9 +164,9 @@ impl Databases {
             return Ok(open);
         }
         let at = format!("{access:?}");
-        let connecting = self.connect(realm, access, realm_uid, adopt, fingerprint);
+        let connecting = self.connect(realm, access, (realm_uid, adopt), &at, fingerprint);
         let opened = match tokio::time::timeout(CONNECT, connecting).await {
-            Ok(opened) => Arc::new(opened.map_err(|error| DatabaseError::new(&at, &error))?),
+            Ok(opened) => Arc::new(opened?),
             Err(_) => return Err(DatabaseError::silent(&at, CONNECT)),
         };
         lock(&self.inner.open).insert(realm.clone(), Arc::clone(&opened));
@@ -177,22 +177,27 @@ impl Databases {
         &self,
         realm: &RealmKey,
         access: RegistrarAccess,
-        realm_uid: &str,
-        adopt: Option<DeploymentId>,
+        (realm_uid, adopt): (&str, Option<DeploymentId>),
+        at: &str,
         fingerprint: String,
-    ) -> Result<RealmDatabase, keyrealm_registry::RegistryError> {
+    ) -> Result<RealmDatabase, DatabaseError> {
         let (clock, random) = (&self.inner.clock, &self.inner.random);
-        let database = Database::open_registrar(access, None).await?;
+        let opened = Database::open_registrar(access, None).await;
+        let database = opened.map_err(|error| DatabaseError::of_store(at, error))?;
+        let failed = |error: RegistryError| DatabaseError::new(at, &error);
         let registrar = Registrar::new(Arc::clone(&database), Arc::clone(clock), Arc::clone(random));
         if let Some(deployment) = adopt {
-            // A realm that has adopted already finds itself; an empty database is nobody's and is taken as it is.
+            // A realm that has adopted already finds itself.
             match registrar.adopt(realm_uid, deployment).await {
-                Err(keyrealm_registry::RegistryError::Store(keyrealm_store::StoreError::NoRegistrar)) => {}
-                adopted => adopted?,
+                Err(RegistryError::Store(StoreError::NoRegistrar)) => {
+                    return Err(DatabaseError::nothing(at, deployment));
+                }
+                adopted => adopted.map_err(failed)?,
             }
         }
-        let meta = registrar.ensure_deployment(realm_uid).await?;
-        let first = view::read(&registrar, &RegistryView::default(), clock.now(), view::Depth::All).await?;
+        let meta = registrar.ensure_deployment(realm_uid).await.map_err(failed)?;
+        let first = view::read(&registrar, &RegistryView::default(), clock.now(), view::Depth::All).await;
+        let first = first.map_err(failed)?;
         let picture = Arc::new(view::Picture {
             registrar: Registrar::new(Arc::clone(&database), Arc::clone(clock), Arc::clone(random)),
             clock: Arc::clone(clock),

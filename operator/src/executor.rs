@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use http::{Request, header};
 use k8s_openapi::api::core::v1::Secret;
-use keyrealm_crypto::sha256;
 use kube::api::{Api, PartialObjectMeta};
 use kube::core::DynamicObject;
 use kube::runtime::reflector::ObjectRef;
@@ -13,11 +12,11 @@ use kube::{Client, ResourceExt};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use crate::child::{Applied, Child, ChildAction, ChildRef, Ownership, Seen, decide};
+use crate::child::{Applied, Child, ChildAction, ChildRef, Seen, decide};
 use crate::context::Context;
+use crate::document::{Document, manager, without_nulls};
 use crate::error::{ApiError, foreign};
 use crate::stores::{Entry, Kind};
-use crate::wake::OwnerKind;
 
 /// The longest that a call may take.
 pub const CALL: Duration = Duration::from_secs(10);
@@ -50,24 +49,24 @@ impl Context {
     /// # Errors
     /// [`ApiError::Foreign`] when the name is taken, and when a call fails.
     pub async fn ensure(&self, child: &Child) -> Result<Ensured, ApiError> {
-        let (document, hash) = document(child);
+        let document = Document::of(child);
         let entry = self.stores.entry(&child.at);
         let applied = self.applied.get(&child.at);
         let seen = entry.as_ref().map(|entry| entry.seen.as_ref());
-        match (decide(child, &hash, seen, applied.as_ref()), entry) {
-            (ChildAction::Create, _) | (_, None) => match self.post(child, &document).await? {
+        match (decide(child, &document.hash, seen, applied.as_ref()), entry) {
+            (ChildAction::Create, _) | (_, None) => match self.post(child, &document.value(None)).await? {
                 Posted::New(entry) => {
-                    self.remember(child, &hash, &entry.seen);
+                    self.remember(child, &document.hash, &entry.seen);
                     Ok(Ensured::Created(Seen::clone(&entry.seen)))
                 }
                 Posted::Ours(entry) if entry.seen.deleting => Ok(Ensured::Waiting),
-                Posted::Ours(entry) => self.apply(child, document, &hash, &entry).await,
+                Posted::Ours(entry) => self.apply(child, &document, &entry).await,
             },
             (ChildAction::Keep, _) => {
                 self.metrics.write_skipped();
                 Ok(Ensured::Kept)
             }
-            (ChildAction::Apply, Some(entry)) => self.apply(child, document, &hash, &entry).await,
+            (ChildAction::Apply, Some(entry)) => self.apply(child, &document, &entry).await,
             (ChildAction::Wait, _) => Ok(Ensured::Waiting),
             (ChildAction::Foreign, Some(entry)) => Err(foreign(&child.at, &entry.seen)),
         }
@@ -87,7 +86,7 @@ impl Context {
         if let Some(entry) = self.stores.entry(&child.at) {
             return kept(&entry);
         }
-        match self.post(child, &document(child).0).await? {
+        match self.post(child, &Document::of(child).value(None)).await? {
             Posted::New(entry) => Ok(Ensured::Created(Seen::clone(&entry.seen))),
             Posted::Ours(entry) => kept(&entry),
         }
@@ -109,10 +108,11 @@ impl Context {
     /// When the call fails. An object that is gone already is none.
     pub async fn delete_child(&self, at: &ChildRef, seen: &Seen) -> Result<(), ApiError> {
         self.may("delete", at)?;
-        let mut preconditions = json!({"uid": seen.uid});
-        if !at.kind.has_generation() {
-            preconditions["resourceVersion"] = seen.resource_version.clone().into();
-        }
+        let preconditions = if at.kind.has_generation() {
+            json!({"uid": seen.uid})
+        } else {
+            json!({"uid": seen.uid, "resourceVersion": seen.resource_version})
+        };
         let options = json!({
             "apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": "Background",
             "preconditions": preconditions,
@@ -234,21 +234,21 @@ impl Context {
         }
     }
 
-    async fn apply(&self, child: &Child, mut document: Value, hash: &str, entry: &Entry) -> Result<Ensured, ApiError> {
+    async fn apply(&self, child: &Child, document: &Document, entry: &Entry) -> Result<Ensured, ApiError> {
         let at = &child.at;
         self.may("apply", at)?;
         if let Some((index, manager)) = &entry.posted {
             self.take_over(at, &entry.seen, *index, manager).await?;
         }
         // Not another object that has its name by now.
-        document["metadata"]["uid"] = entry.seen.uid.clone().into();
+        let body = document.value(Some(&entry.seen.uid));
         let path = format!("{}?fieldManager={}&force=true", path(at, true), manager(child).manager());
-        let new = send::<Metadata>(&self.client, "apply", at, request("PATCH", &path, APPLY, &document)).await;
+        let new = send::<Metadata>(&self.client, "apply", at, request("PATCH", &path, APPLY, &body)).await;
         if let Err(ApiError::Conflict { .. } | ApiError::Refused { code: 404, .. }) = &new {
             self.stores.forget_child(at, &entry.seen.uid);
         }
         let entry = self.stores.wrote_child(at, &new?.metadata);
-        self.remember(child, hash, &entry.seen);
+        self.remember(child, &document.hash, &entry.seen);
         Ok(Ensured::Applied(Seen::clone(&entry.seen)))
     }
 
@@ -292,94 +292,6 @@ enum Posted {
     New(Entry),
     /// It was there, and is ours.
     Ours(Entry),
-}
-
-/// The object as it is sent, and its hash. The hash says nothing of the order of keys.
-fn document(child: &Child) -> (Value, String) {
-    let (api_version, kind, _) = child.at.kind.api();
-    let mut labels = child.labels.clone();
-    labels.insert(crds::MANAGED_BY.to_owned(), crds::OPERATOR.to_owned());
-    let mut annotations = child.annotations.clone();
-    let mut metadata = json!({"name": child.at.name, "namespace": child.at.namespace, "labels": labels});
-    match &child.ownership {
-        Ownership::Controller { api_version, kind, name, uid } => {
-            metadata["ownerReferences"] = json!([{
-                "apiVersion": api_version, "kind": kind, "name": name, "uid": uid,
-                "controller": true, "blockOwnerDeletion": false,
-            }]);
-        }
-        Ownership::Marker { uid } => drop(annotations.insert(crds::OWNER_UID.to_owned(), uid.clone())),
-    }
-    let mut document = without_nulls(&child.body);
-    if !document.is_object() {
-        document = json!({});
-    }
-    document["apiVersion"] = api_version.into();
-    document["kind"] = kind.into();
-    document["metadata"] = metadata;
-    document["metadata"]["annotations"] = json!(annotations);
-    let mut canonical = String::new();
-    write_canonical(&document, &mut canonical);
-    let hash: String = sha256(canonical.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
-    document["metadata"]["annotations"][crds::APPLIED_HASH] = hash.clone().into();
-    (document, hash)
-}
-
-fn write_canonical(value: &Value, text: &mut String) {
-    match value {
-        Value::Object(map) => {
-            let mut keys: Vec<&String> = map.keys().collect();
-            keys.sort();
-            text.push('{');
-            for key in keys {
-                text.push_str(&Value::String(key.clone()).to_string());
-                text.push(':');
-                write_canonical(map.get(key).unwrap_or(&Value::Null), text);
-                text.push(',');
-            }
-            text.push('}');
-        }
-        Value::Array(items) => {
-            text.push('[');
-            for item in items {
-                write_canonical(item, text);
-                text.push(',');
-            }
-            text.push(']');
-        }
-        plain => text.push_str(&plain.to_string()),
-    }
-}
-
-/// Server-side apply would own what is null.
-fn without_nulls(value: &Value) -> Value {
-    match value {
-        Value::Object(map) => map
-            .iter()
-            .filter(|(_, value)| !value.is_null())
-            .map(|(key, value)| (key.clone(), without_nulls(value)))
-            .collect::<serde_json::Map<_, _>>()
-            .into(),
-        Value::Array(items) => items.iter().map(without_nulls).collect(),
-        plain => plain.clone(),
-    }
-}
-
-/// Whose field manager writes a child.
-fn manager(child: &Child) -> OwnerKind {
-    if let Ownership::Controller { kind, .. } = &child.ownership
-        && let Some(kind) = OwnerKind::named(kind)
-    {
-        return kind;
-    }
-    let labelled = |label: &str| child.labels.contains_key(label);
-    if labelled(crds::TENANT_LABEL) {
-        OwnerKind::Tenant
-    } else if labelled(crds::DEMO_LABEL) && !labelled(crds::REALM_LABEL) {
-        OwnerKind::DemoEnvironment
-    } else {
-        OwnerKind::Realm
-    }
 }
 
 fn path(at: &ChildRef, named: bool) -> String {
@@ -436,7 +348,3 @@ async fn timed<T>(
         Err(_) => Err(ApiError::Timeout { verb, at: at.to_owned(), seconds: CALL.as_secs() }),
     }
 }
-
-#[cfg(test)]
-#[path = "executor_tests.rs"]
-mod tests;

@@ -47,6 +47,8 @@ pub struct Journal {
     record: Option<Arc<Mutex<Vec<Call>>>>,
 }
 
+/// The longest until an answer begins. Lists are the slowest.
+const ANSWER: Duration = Duration::from_secs(30);
 /// The most calls that are kept for tests.
 const MAX_RECORD: usize = 100_000;
 
@@ -130,7 +132,10 @@ impl Service<Request<Body>> for Watched {
         let call = call_of(request.method(), request.uri().path(), request.uri().query().unwrap_or_default());
         let answer = self.inner.call(request);
         async move {
-            let answer = answer.await;
+            let answer = match tokio::time::timeout(ANSWER, answer).await {
+                Ok(answer) => answer,
+                Err(_) => Err(format!("no answer within {} s", ANSWER.as_secs()).into()),
+            };
             journal.ended(call, answer.as_ref().map_or(0, |answer| answer.status().as_u16()));
             answer
         }

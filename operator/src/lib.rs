@@ -14,6 +14,7 @@ pub mod controller;
 pub mod databases;
 pub mod definitions;
 pub mod demo_environment;
+mod document;
 pub mod duration;
 pub mod error;
 pub mod events;

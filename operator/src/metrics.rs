@@ -53,9 +53,12 @@ struct Series {
     count: u64,
 }
 
+/// The series of a metric, by the values of its labels.
+type Family = BTreeMap<Vec<String>, Series>;
+
 /// The figures of this process.
 #[derive(Debug, Clone, Default)]
-pub struct Metrics(Arc<Mutex<BTreeMap<&'static str, BTreeMap<Vec<String>, Series>>>>);
+pub struct Metrics(Arc<Mutex<BTreeMap<&'static str, Family>>>);
 
 impl Metrics {
     fn with(&self, name: &'static str, labels: &[&str], change: impl FnOnce(&mut Series)) {

@@ -4,8 +4,9 @@
 use std::collections::HashSet;
 use std::fmt::Debug;
 use std::sync::Arc;
+use std::time::Duration;
 
-use futures_util::{StreamExt, pin_mut};
+use futures_util::StreamExt;
 use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
 use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -24,7 +25,8 @@ use crate::stores::{Entry, Kind, Stores, WATCH_LABEL};
 
 /// Load balancers of clouds cut idle connections after 240 s: the server ends the watch before that.
 const TIMEOUT: u32 = 200;
-
+/// The longest pause within a list.
+const LIST: Duration = Duration::from_secs(90);
 /// Children whose metadata is all that is looked at.
 const METADATA: [ChildKind; 6] = [
     ChildKind::Secret,
@@ -95,8 +97,8 @@ impl Watches {
             for kind in METADATA {
                 self.spawn(tasks, kind.api().1, namespace, &ours, self.metadata(kind, namespace), Made(kind));
             }
-            self.spawn(tasks, "Deployment", namespace, &ours, self.api::<Deployment>(namespace), Deployments);
-            self.spawn(tasks, "StatefulSet", namespace, &ours, self.api::<StatefulSet>(namespace), StatefulSets);
+            self.spawn(tasks, "Deployment", namespace, &ours, self.api::<Deployment>(namespace), Workloads::new());
+            self.spawn(tasks, "StatefulSet", namespace, &ours, self.api::<StatefulSet>(namespace), Workloads::new());
             let others = format!("{WATCH_LABEL}=true,{}!={}", crds::MANAGED_BY, crds::OPERATOR);
             let secrets = self.metadata(ChildKind::Secret, namespace);
             self.spawn(tasks, "Secret of others", namespace, &others, secrets, Others);
@@ -161,15 +163,27 @@ impl Watch {
         S: Sink<K>,
     {
         let (name, stores) = (name_of(self.kind, self.namespace.as_deref()), &self.all.stores);
-        let events = watcher(api, config).default_backoff();
-        pin_mut!(events);
-        let mut listing = Vec::new();
-        let mut broken = false;
-        // It has no end but that of the task.
-        while let Some(event) = events.next().await {
+        let open = || Box::pin(watcher(api.clone(), config.clone()).default_backoff());
+        let (mut events, mut listing, mut broken) = (open(), None, false);
+        loop {
+            // A list that stops half-way says nothing more by itself.
+            let event = if listing.is_some() {
+                tokio::time::timeout(LIST, events.next()).await
+            } else {
+                // A watch has a limit of its own, and nothing to say of an unchanged cluster.
+                Ok(events.next().await)
+            };
+            let Ok(event) = event else {
+                tracing::warn!(watch = %name, seconds = LIST.as_secs(), "a list stopped half-way; it is asked for again");
+                self.all.metrics.watch_error(self.kind);
+                (events, listing) = (open(), None);
+                continue;
+            };
             let event = match event {
-                Ok(event) => event,
-                Err(error) => {
+                Some(Ok(event)) => event,
+                // It has no end but that of the task.
+                None => return,
+                Some(Err(error)) => {
                     self.all.metrics.watch_error(self.kind);
                     if broken {
                         tracing::debug!(watch = %name, %error, "the watch is still broken");
@@ -181,10 +195,10 @@ impl Watch {
                 }
             };
             match event {
-                Event::Init => listing = Vec::new(),
-                Event::InitApply(object) => listing.extend(sink.read(object)),
+                Event::Init => listing = Some(Vec::new()),
+                Event::InitApply(object) => listing.get_or_insert_default().extend(sink.read(object)),
                 Event::InitDone => {
-                    sink.replace(stores, self.namespace.as_deref(), std::mem::take(&mut listing));
+                    sink.replace(stores, self.namespace.as_deref(), listing.take().unwrap_or_default());
                     stores.listed(&name);
                 }
                 Event::Apply(object) => {
@@ -275,82 +289,85 @@ impl Sink<PartialObjectMeta<DynamicObject>> for Made {
     }
 }
 
-struct Deployments;
+/// What runs pods: whole, but for what we asked for ourselves.
+struct Workloads<K>(std::marker::PhantomData<fn() -> K>);
 
-impl Sink<Deployment> for Deployments {
-    type Item = (ChildRef, Entry, Deployment);
-
-    fn read(&self, mut object: Deployment) -> Option<Self::Item> {
-        let (namespace, name) = key(&object.metadata);
-        let entry = Entry::of(&object.metadata);
-        object.metadata.managed_fields = None;
-        if let Some(spec) = &mut object.spec {
-            // How it stands is what is looked at, not what we asked for ourselves.
-            spec.template.spec = None;
-        }
-        Some((ChildRef::new(ChildKind::Deployment, &namespace, name), entry, object))
-    }
-
-    fn put(&self, stores: &Stores, (at, entry, object): Self::Item) {
-        stores.put_deployment((at.namespace.clone(), at.name.clone()), Some(object));
-        stores.put_child(&at, entry);
-    }
-
-    fn remove(&self, stores: &Stores, (at, entry, _): Self::Item) {
-        stores.put_deployment((at.namespace.clone(), at.name.clone()), None);
-        stores.remove_child(&at, &entry.seen.uid);
-    }
-
-    fn replace(&self, stores: &Stores, namespace: Option<&str>, items: Vec<Self::Item>) {
-        let mut gone: HashSet<_> = stores.full_keys(ChildKind::Deployment, namespace).into_iter().collect();
-        let mut entries = Vec::new();
-        for (at, entry, object) in items {
-            let key = (at.namespace.clone(), at.name.clone());
-            gone.remove(&key);
-            stores.put_deployment(key, Some(object));
-            entries.push((at, entry));
-        }
-        gone.into_iter().for_each(|key| stores.put_deployment(key, None));
-        stores.replace_children(ChildKind::Deployment, namespace, entries);
+impl<K> Workloads<K> {
+    fn new() -> Self {
+        Self(std::marker::PhantomData)
     }
 }
 
-struct StatefulSets;
+/// Deployment and StatefulSet.
+trait Workload: Resource<DynamicType = ()> + 'static {
+    const KIND: ChildKind;
+    fn prune(&mut self);
+    fn store(stores: &Stores, key: (String, String), object: Option<Self>)
+    where
+        Self: Sized;
+}
 
-impl Sink<StatefulSet> for StatefulSets {
-    type Item = (ChildRef, Entry, StatefulSet);
+impl Workload for Deployment {
+    const KIND: ChildKind = ChildKind::Deployment;
 
-    fn read(&self, mut object: StatefulSet) -> Option<Self::Item> {
-        let (namespace, name) = key(&object.metadata);
-        let entry = Entry::of(&object.metadata);
-        object.metadata.managed_fields = None;
-        if let Some(spec) = &mut object.spec {
+    fn prune(&mut self) {
+        if let Some(spec) = &mut self.spec {
             spec.template.spec = None;
         }
-        Some((ChildRef::new(ChildKind::StatefulSet, &namespace, name), entry, object))
+    }
+
+    fn store(stores: &Stores, key: (String, String), object: Option<Self>) {
+        stores.put_deployment(key, object);
+    }
+}
+
+impl Workload for StatefulSet {
+    const KIND: ChildKind = ChildKind::StatefulSet;
+
+    fn prune(&mut self) {
+        if let Some(spec) = &mut self.spec {
+            spec.template.spec = None;
+            spec.volume_claim_templates = None;
+        }
+    }
+
+    fn store(stores: &Stores, key: (String, String), object: Option<Self>) {
+        stores.put_stateful_set(key, object);
+    }
+}
+
+impl<K: Workload + Send> Sink<K> for Workloads<K> {
+    type Item = (ChildRef, Entry, K);
+
+    fn read(&self, mut object: K) -> Option<Self::Item> {
+        let (namespace, name) = key(object.meta());
+        let entry = Entry::of(object.meta());
+        object.meta_mut().managed_fields = None;
+        object.prune();
+        Some((ChildRef::new(K::KIND, &namespace, name), entry, object))
     }
 
     fn put(&self, stores: &Stores, (at, entry, object): Self::Item) {
-        stores.put_stateful_set((at.namespace.clone(), at.name.clone()), Some(object));
+        K::store(stores, (at.namespace.clone(), at.name.clone()), Some(object));
         stores.put_child(&at, entry);
     }
 
     fn remove(&self, stores: &Stores, (at, entry, _): Self::Item) {
-        stores.put_stateful_set((at.namespace.clone(), at.name.clone()), None);
+        K::store(stores, (at.namespace.clone(), at.name.clone()), None);
         stores.remove_child(&at, &entry.seen.uid);
     }
 
     fn replace(&self, stores: &Stores, namespace: Option<&str>, items: Vec<Self::Item>) {
-        let mut gone: HashSet<_> = stores.full_keys(ChildKind::StatefulSet, namespace).into_iter().collect();
+        let mut gone: HashSet<_> = stores.full_keys(K::KIND, namespace).into_iter().collect();
         let mut entries = Vec::new();
         for (at, entry, object) in items {
             let key = (at.namespace.clone(), at.name.clone());
             gone.remove(&key);
-            stores.put_stateful_set(key, Some(object));
+            K::store(stores, key, Some(object));
             entries.push((at, entry));
         }
-        gone.into_iter().for_each(|key| stores.put_stateful_set(key, None));
-        stores.replace_children(ChildKind::StatefulSet, namespace, entries);
+        gone.into_iter().for_each(|key| K::store(stores, key, None));
+        stores.replace_children(K::KIND, namespace, entries);
     }
 }
 

@@ -173,8 +173,8 @@ pub(crate) fn is_openid(scopes: ScopeSet) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::client::ClientType;
     use super::*;
+    use keyrealm_registry::specs::ClientType;
 
     const CHALLENGE: &str = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM";
 

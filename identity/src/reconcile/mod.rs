@@ -72,7 +72,7 @@ impl Reconciler {
         self.tenants.retain(|tenant| known.all.contains(tenant));
         self.note_migrated(&known.enabled).await?;
         for tenant in &known.enabled {
-            self.migrate(*tenant).await;
+            Box::pin(self.migrate(*tenant)).await;
         }
         let entries = desired::pending(&mut self.database.control_read().await?, Product::Identity).await?;
         let keys: HashSet<_> = entries.iter().map(key).collect();
@@ -81,7 +81,7 @@ impl Reconciler {
             if !self.entries.is_due(&key(entry)) {
                 continue;
             }
-            let report = self.reconcile(entry).await;
+            let report = Box::pin(self.reconcile(entry)).await;
             match report.status {
                 DesiredStatus::Failed => self.entries.failed(key(entry)),
                 _ => self.entries.succeeded(&key(entry)),

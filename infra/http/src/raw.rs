@@ -35,6 +35,10 @@ where
     tcp.enforce_http(false);
     tcp.set_connect_timeout(Some(connect_timeout));
     tcp.set_nodelay(true);
+    // A long answer (a watch) over a way that is gone ends, instead of being waited for.
+    tcp.set_keepalive(Some(Duration::from_secs(30)));
+    tcp.set_keepalive_interval(Some(Duration::from_secs(10)));
+    tcp.set_keepalive_retries(Some(3));
     let builder = HttpsConnectorBuilder::new().with_tls_config(ClientConfig::clone(tls)).https_only();
     let builder = match server_name {
         Some(name) => {

@@ -226,8 +226,9 @@ impl Database {
     /// When a statement fails, or the space was made by a newer release.
     pub async fn migrate(&self, space: Space, migrations: &[Migration]) -> Result<(), StoreError> {
         match &self.backend {
-            Backend::Sqlite(folder) => folder.migrate(space, migrations, self.hook.as_ref()).await,
-            Backend::Postgres(server) => server.migrate(space, migrations, self.hook.as_ref()).await,
+            // On the heap: rare, and large in the stack of whoever may have to migrate.
+            Backend::Sqlite(folder) => Box::pin(folder.migrate(space, migrations, self.hook.as_ref())).await,
+            Backend::Postgres(server) => Box::pin(server.migrate(space, migrations, self.hook.as_ref())).await,
         }
     }
 

@@ -66,7 +66,7 @@ impl Kms {
         self.running = Some(self.server(Arc::clone(&self.database)).await);
     }
 
-    async fn server(&self, database: Arc<Database>) -> Running {
+    pub(crate) async fn server(&self, database: Arc<Database>) -> Running {
         let deps = Deps {
             database,
             clock: Arc::new(self.clock.clone()),

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use keyrealm_base::DeploymentId;
 use keyrealm_registry::RegistryError;
 use keyrealm_store::{StoreError, Trouble};
 
@@ -39,7 +40,7 @@ pub enum DatabaseError {
 }
 
 impl DatabaseError {
-    pub(super) fn new(at: &str, error: &RegistryError) -> Self {
+    pub(crate) fn new(at: &str, error: &RegistryError) -> Self {
         let (at, cause) = (at.to_owned(), error.to_string());
         match error {
             RegistryError::OtherRealm { .. } | RegistryError::OtherDeployment { .. } => Self::InUse { at, cause },
@@ -57,9 +58,14 @@ impl DatabaseError {
         Self::Unreachable { at: at.to_owned(), cause: format!("it has not answered for {} s", waited.as_secs()) }
     }
 
-    /// Of a later call.
-    #[must_use]
-    pub fn of_store(at: &str, error: StoreError) -> Self {
+    /// Nothing is there that could be adopted.
+    pub(super) fn nothing(at: &str, deployment: DeploymentId) -> Self {
+        let cause = format!("the deployment {deployment} shall be adopted, and the database has none");
+        let mend = "take the annotation keyrealm.dev/adopt away, or give the database that it names";
+        Self::Refused { at: at.to_owned(), cause, mend }
+    }
+
+    pub(super) fn of_store(at: &str, error: StoreError) -> Self {
         Self::new(at, &RegistryError::Store(error))
     }
 

@@ -90,29 +90,32 @@ impl Candidate {
     }
 
     async fn take_part(&self, election: &mut Election) -> &'static str {
-        let mut complained = false;
+        let (mut complained, mut known) = (false, false);
         loop {
             let now = self.leadership.now().boot;
-            let pause = match election.decide(now) {
+            match election.decide(now) {
                 Decision::Lost(reason) => return reason,
-                Decision::Wait(pause) => pause,
-                Decision::Create | Decision::Acquire(_) | Decision::Renew(_) => Duration::ZERO,
-            };
-            tokio::time::sleep(pause).await;
-            match self.read().await {
-                Ok(record) => {
-                    complained = false;
-                    election.saw(record, self.leadership.now().boot);
-                }
-                Err(error) => {
-                    if !complained {
-                        tracing::warn!(lease = %self.name, %error, "the Lease cannot be read");
+                Decision::Wait(pause) => tokio::time::sleep(pause).await,
+                Decision::Create | Decision::Acquire(_) | Decision::Renew(_) => {}
+            }
+            // After an own write the Lease is known: a write of somebody else's since then is met as a conflict.
+            if !known {
+                match self.read().await {
+                    Ok(record) => {
+                        complained = false;
+                        election.saw(record, self.leadership.now().boot);
                     }
-                    complained = true;
-                    // Not longer than until the end of the own term.
-                    let rest = election.works_until().map(|until| until.saturating_sub(self.leadership.now().boot));
-                    tokio::time::sleep(self.timing.retry.min(rest.unwrap_or(self.timing.retry))).await;
-                    continue;
+                    Err(error) => {
+                        if !complained {
+                            tracing::warn!(lease = %self.name, %error, "the Lease cannot be read");
+                        }
+                        complained = true;
+                        // Not longer than until the end of the own term.
+                        let until = election.works_until().unwrap_or(Duration::MAX);
+                        let rest = until.saturating_sub(self.leadership.now().boot);
+                        tokio::time::sleep(self.timing.retry.min(rest)).await;
+                        continue;
+                    }
                 }
             }
             let sent = self.leadership.now();
@@ -122,6 +125,7 @@ impl Candidate {
                 Decision::Create => self.write(None).await,
                 Decision::Acquire(record) | Decision::Renew(record) => self.write(Some(record)).await,
             };
+            known = matches!(written, Written::Done(_));
             match written {
                 Written::Done(lease) => {
                     election.wrote(record(&lease), sent.boot, self.leadership.now().boot);

@@ -16,13 +16,13 @@ pub struct Memory {
     pub(super) access: Option<AccessRead>,
     /// When the database was prepared last, and with which versions of the servers' passwords.
     pub(super) prepared: Option<(Timestamp, Vec<String>)>,
-    /// When a CA of somebody else was read, at which generation of the Realm.
-    pub(super) foreign_root: Option<(Timestamp, i64, Result<RootFacts, String>)>,
+    /// When a CA of somebody else was read, in which version.
+    pub(super) foreign_root: Option<(Timestamp, String, Result<RootFacts, String>)>,
 }
 
 /// What was found in a Secret. Never a key.
 #[derive(Debug, Clone)]
-pub enum Content {
+pub(super) enum Content {
     /// CAs.
     Root(Result<RootFacts, String>),
     /// An unseal key's check value.
@@ -35,11 +35,11 @@ pub enum Content {
 
 /// How the login of the database was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AccessRead {
+pub(super) struct AccessRead {
     /// When.
-    pub at: Timestamp,
+    pub(super) at: Timestamp,
     /// The Realm's generation, or the version of the operator's own Secret.
-    pub version: String,
+    pub(super) version: String,
     /// Where the database is.
-    pub connection: Connection,
+    pub(super) connection: Connection,
 }

@@ -23,6 +23,10 @@ const SOON: Duration = Duration::from_secs(5);
 /// While the servers start.
 const WATCHED: Duration = Duration::from_secs(30);
 
+/// Reasons for which somebody changes what is not watched: a database, or an object of others.
+const UNWATCHED: [&str; 5] =
+    ["DatabaseSecretMissing", "DatabaseRefused", "DatabaseInUse", "SecretMissing", "ForeignObject"];
+
 /// One thing to be done.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Step {
@@ -144,7 +148,7 @@ pub fn plan(realm: &Realm, observed: &Observed, now: Timestamp) -> Plan {
              one another database",
             home.spec.database.external.as_ref().map_or("?", |external| external.secret_ref.name.as_str())
         );
-        return Plan::only(Report::stalled("DatabaseInUse", message), RESYNC);
+        return Plan::only(Report::stalled("DatabaseInUse", message), WATCHED);
     }
     let mut work = Work { home, observed, now, wanted, steps: Vec::new(), children: Vec::new(), problems: Vec::new() };
     if !observed.finalizer {
@@ -173,6 +177,8 @@ struct Work<'a> {
 impl Work<'_> {
     fn realm(&mut self) {
         let observed = self.observed;
+        // First of all: whose data it is says more than what its Secrets are.
+        self.problems.extend(observed.database.report());
         let root = self.root();
         if let Some(root) = &root {
             self.children.push(config_map::trust_bundle(&self.home, &root.bundle_pem));
@@ -180,9 +186,8 @@ impl Work<'_> {
         if self.home.is_managed() {
             self.managed(root.as_ref());
         }
-        match &observed.database {
-            DatabaseState::Ready(database) => self.servers(root.as_ref(), database),
-            other => self.problems.extend(other.report()),
+        if let DatabaseState::Ready(database) = &observed.database {
+            self.servers(root.as_ref(), database);
         }
     }
 
@@ -411,6 +416,8 @@ impl Work<'_> {
         let wait = match (&report.state, report.reason) {
             (State::Reconciling, "RolloutInProgress" | "InstancesNotReady") => WATCHED,
             (State::Reconciling, _) => SOON,
+            // What people mend there no watch shows.
+            (State::Stalled, reason) if UNWATCHED.contains(&reason) => WATCHED,
             _ => RESYNC,
         };
         let requeue = wait.min(renewal.max(Duration::from_secs(1)));

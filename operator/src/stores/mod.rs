@@ -179,6 +179,12 @@ impl Stores {
         });
     }
 
+    /// How many objects of a kind wait for a pass.
+    #[must_use]
+    pub fn queues_depth(&self, kind: OwnerKind) -> usize {
+        self.0.queues.of(kind).depth()
+    }
+
     pub(crate) fn queues(&self) -> &Queues {
         &self.0.queues
     }

@@ -8,4 +8,6 @@ mod demo_environments;
 mod leaders;
 mod objects;
 mod outages;
+mod realm;
+mod rights;
 mod support;

@@ -18,7 +18,7 @@ impl Server {
     ) -> Result<(), StoreError> {
         let mode = if space == Space::Control { Mode::Registrar } else { Mode::Migration };
         if space == Space::Control {
-            self.make_control().await?;
+            Box::pin(self.make_control()).await?;
         }
         let known = migrations.last().map_or(0, |last| last.version);
         let found = self.schema_version(space).await?;
@@ -26,7 +26,7 @@ impl Server {
             return Err(StoreError::Newer { space, found, known });
         }
         if found == 0 && space != Space::Control {
-            self.make_schema(space).await?;
+            Box::pin(self.make_schema(space)).await?;
         }
         for migration in migrations.iter().filter(|migration| migration.version > found) {
             let announce = |text: &str| {

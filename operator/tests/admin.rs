@@ -1,0 +1,49 @@
+//! Probes and metrics, as kubelet's commands and a browser meet them.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests fail the test")]
+
+use std::collections::HashMap;
+use std::os::unix::fs::PermissionsExt;
+use std::sync::Arc;
+
+use keyrealm_base::{Clock, SystemClock};
+use keyrealm_crypto::SystemRandom;
+use keyrealm_http::client::{ClientOptions, HttpsClient};
+use keyrealm_http::{Check, Health};
+use keyrealm_tls::{Identity, IdentityFiles, ReloadingIdentity, TrustBundle, client_config};
+use operator::health::{AdminChain, live, ready};
+use operator::metrics::Metrics;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn live_and_ready_tell_the_truth_with_reasons_and_metrics_ask_for_a_certificate() {
+    let folder = tempfile::tempdir().unwrap();
+    let none = live(folder.path(), "127.0.0.1:1").await.unwrap_err();
+    assert!(format!("{none:#}").contains("is the operator running here"), "{none:#}");
+    let (health, metrics) = (Health::default(), Metrics::default());
+    metrics.leader(true);
+    let chain = AdminChain::make(folder.path(), Arc::new(SystemClock), Arc::new(SystemRandom)).unwrap();
+    let admin = chain.serve("127.0.0.1:0", health.clone(), metrics).await.unwrap();
+    let address = admin.address.to_string();
+    health.set("stores", Check::Failed("no list yet of: Secret".to_owned()));
+    live(folder.path(), &address).await.unwrap();
+    let refused = format!("{:#}", ready(folder.path(), &address).await.unwrap_err());
+    assert!(refused.contains("503") && refused.contains("no list yet of: Secret"), "{refused}");
+    health.set("stores", Check::Ok);
+    ready(folder.path(), &address).await.unwrap();
+
+    for key in ["admin.key", "probe.key"] {
+        assert_eq!(std::fs::metadata(folder.path().join(key)).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+    let trust = TrustBundle::from_file(&folder.path().join("ca.crt"), SystemClock.now()).unwrap();
+    let probe = IdentityFiles { certificate: folder.path().join("probe.crt"), key: folder.path().join("probe.key") };
+    let probe = ReloadingIdentity::new(Identity::from_files(&probe, &trust, SystemClock.now()).unwrap());
+    let url = format!("https://localhost:{}/metrics", admin.address.port()).parse().unwrap();
+    let addresses = HashMap::from([(format!("localhost:{}", admin.address.port()), admin.address)]);
+    let options = ClientOptions { addresses, ..ClientOptions::default() };
+    let stranger = HttpsClient::new(&client_config(&trust, None).unwrap(), options.clone());
+    assert_eq!(stranger.get(&url).await.unwrap().status, 401);
+    let known = HttpsClient::new(&client_config(&trust, Some(&probe)).unwrap(), options);
+    let answer = known.get(&url).await.unwrap();
+    assert!(String::from_utf8_lossy(&answer.body).contains("keyrealm_operator_leader 1"));
+    admin.stop().await;
+    assert!(live(folder.path(), &address).await.is_err());
+}

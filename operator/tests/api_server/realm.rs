@@ -1,0 +1,375 @@
+//! A Realm on a real API server and a real PostgreSQL. The pods are played: each is said to be ready, and processes say
+//! of themselves what real ones say, under their own logins.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use crds::{ConditionStatus, READY, Realm, STALLED};
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret, Service};
+use keyrealm_base::{InstanceId, SystemClock, Timestamp};
+use keyrealm_config::{Database as Settings, Postgres};
+use keyrealm_crypto::SystemRandom;
+use keyrealm_http::Tasks;
+use keyrealm_registry::{Instance, instances, meta};
+use keyrealm_store::{Database, Notice, Product};
+use keyrealm_testkit::{On, TestDatabase};
+use kube::ResourceExt;
+use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams};
+use operator::run::Parts;
+use serde_json::{Value, json};
+use tokio::task::JoinSet;
+
+use crate::support::{Place, until};
+
+/// An API server, a database, an operator, and pods that are played.
+struct World {
+    place: Place,
+    database: TestDatabase,
+    parts: Parts,
+    _tasks: Tasks,
+    /// Processes that are played.
+    voices: Mutex<JoinSet<()>>,
+}
+
+impl World {
+    async fn new() -> Self {
+        let place = Place::new().await;
+        let database = TestDatabase::new(On::Postgres).await;
+        let (parts, mut tasks) = place.parts().await;
+        operator::controller::work::<Realm, _, _, _>(&mut tasks, &parts.context, operator::realm::reconcile);
+        tasks.spawn("databases", operator::controller::follow_databases(Arc::clone(&parts.context)));
+        tasks.spawn("kubelet", kubelet(Api::namespaced(place.client.clone(), &place.namespace)));
+        let world = Self { place, database, parts, _tasks: tasks, voices: Mutex::default() };
+        world.apply_login().await;
+        world
+    }
+
+    async fn apply_login(&self) {
+        let server = self.database.server();
+        let ca = std::fs::read_to_string(server.ca()).unwrap();
+        let password = std::fs::read_to_string(self.database.password_file()).unwrap();
+        let secret: Secret = serde_json::from_value(json!({
+            "metadata": {"name": "postgres"},
+            "stringData": {
+                "host": server.host.to_string(), "port": server.port.to_string(), "database": self.database.name(),
+                "user": self.database.login(None), "password": password, "ca.crt": ca,
+            },
+        }))
+        .unwrap();
+        self.api::<Secret>().create(&PostParams::default(), &secret).await.unwrap();
+    }
+
+    fn api<K>(&self) -> Api<K>
+    where
+        K: kube::Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>,
+    {
+        Api::namespaced(self.place.client.clone(), &self.place.namespace)
+    }
+
+    async fn create(&self, name: &str, more: Value) -> Realm {
+        let mut realm = json!({
+            "apiVersion": "keyrealm.dev/v1alpha1", "kind": "Realm", "metadata": {"name": name},
+            "spec": {
+                "hostnames": {"kms": "kms.acme.test", "identity": "id.acme.test"},
+                "database": {"external": {"secretRef": {"name": "postgres"}}},
+            },
+        });
+        for (section, fields) in more.as_object().unwrap() {
+            for (key, value) in fields.as_object().unwrap() {
+                realm[section][key] = value.clone();
+            }
+        }
+        let realm: Realm = serde_json::from_value(realm).unwrap();
+        self.api::<Realm>().create(&PostParams::default(), &realm).await.unwrap()
+    }
+
+    async fn realm(&self, name: &str) -> Realm {
+        self.api::<Realm>().get(name).await.unwrap()
+    }
+
+    async fn settled(&self, name: &str, kind: &str, reason: &str) -> Realm {
+        let mut last = None;
+        until(&format!("{name} {kind} {reason}"), Duration::from_secs(60), async || {
+            let realm = self.realm(name).await;
+            let found = realm.status.iter().flat_map(|status| &status.conditions).any(|condition| {
+                condition.kind == kind && condition.status == ConditionStatus::True && condition.reason == reason
+            });
+            if !found {
+                let now = realm.status.clone().map(|status| status.conditions);
+                if last != now {
+                    eprintln!("{name}: {:?}", now.iter().flatten().next());
+                    last = now;
+                }
+            }
+            found
+        })
+        .await;
+        self.realm(name).await
+    }
+
+    /// Plays the pods of a realm: once there is a Deployment, a process of the server speaks.
+    async fn play(&self, name: &str) {
+        for product in Product::ALL {
+            let deployment = format!("{name}-{product}");
+            until(&format!("Deployment {deployment}"), Duration::from_secs(60), async || {
+                self.api::<Deployment>().get_opt(&deployment).await.unwrap().is_some()
+            })
+            .await;
+            self.speak(name, product).await;
+        }
+    }
+
+    /// What a process says of itself, under the login that its pod would have, with the certificate of its Secret.
+    async fn speak(&self, name: &str, product: Product) {
+        let secret = |suffix: &str| format!("{name}-{product}-{suffix}");
+        let role = self.api::<Secret>().get(&secret("database")).await.unwrap();
+        let text = |key: &str| String::from_utf8(role.data.as_ref().unwrap()[key].0.clone()).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let (password, ca) = (folder.path().join("password"), folder.path().join("ca"));
+        keyrealm_tls::write_private(&password, text("password").as_bytes()).unwrap();
+        keyrealm_tls::write_public(&ca, text("ca.crt").as_bytes()).unwrap();
+        let postgres = Postgres {
+            host: text("host"),
+            port: text("port").parse().unwrap(),
+            database: text("database"),
+            user: text("user"),
+            password_file: password,
+            ca,
+            ..Postgres::default()
+        };
+        let settings = Settings { postgres: Some(postgres), ..Settings::default() };
+        let database = Database::open(&settings, product, None).await.unwrap();
+        let (secrets, name) = (self.api::<Secret>(), secret("tls"));
+        let id = InstanceId::new(&SystemClock, &SystemRandom);
+        let voice = async move {
+            let _keep = folder;
+            loop {
+                // As a pod does that takes a new certificate in.
+                let Ok(leaf) = secrets.get(&name).await else { return };
+                let said = |key: &str| leaf.annotations()[key].clone();
+                let Ok(mut tx) = database.control_read().await else { return };
+                let Ok(seen) = meta::generation(&mut tx).await else { return };
+                drop(tx);
+                let instance = Instance {
+                    id,
+                    product: product.name().to_owned(),
+                    ready: true,
+                    chain_sha256: said("keyrealm.dev/chain-sha256"),
+                    bundle_sha256: said("keyrealm.dev/bundle-sha256"),
+                    schema_version: 1,
+                    heartbeat: Timestamp::from_seconds(0),
+                    seen,
+                };
+                let Ok(mut tx) = database.control().await else { return };
+                instances::write(&mut tx, &instance).await.unwrap();
+                tx.notify(Notice::Instances);
+                tx.commit().await.unwrap();
+                tokio::time::sleep(Duration::from_secs(2)).await;
+            }
+        };
+        self.voices.lock().unwrap().spawn(voice);
+    }
+
+    /// Writes of the operator from now on, for so long.
+    async fn writes(&self, time: Duration) -> Vec<String> {
+        self.parts.journal.take();
+        tokio::time::sleep(time).await;
+        self.calls()
+    }
+
+    /// The operator's calls since the last time, watches left out.
+    fn calls(&self) -> Vec<String> {
+        let calls = self.parts.journal.take();
+        calls.iter().filter(|call| call.verb != "watch").map(|call| format!("{call:?}")).collect()
+    }
+
+    async fn run(&self, realm: &Realm) {
+        operator::realm::reconcile(Arc::new(realm.clone()), Arc::clone(&self.parts.context)).await.unwrap();
+    }
+}
+
+/// Every pod runs and is ready, at once.
+async fn kubelet(pods: Api<Pod>) {
+    let status = json!({"status": {"phase": "Running", "conditions": [
+        {"type": "Ready", "status": "True", "lastTransitionTime": "2026-01-01T00:00:00Z"},
+    ]}});
+    loop {
+        for pod in pods.list(&ListParams::default()).await.map(|list| list.items).unwrap_or_default() {
+            if pod.status.as_ref().and_then(|status| status.phase.as_deref()) != Some("Running") {
+                let _ = pods.patch_status(&pod.name_any(), &PatchParams::default(), &Patch::Merge(&status)).await;
+            }
+        }
+        tokio::time::sleep(Duration::from_millis(300)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_realm_is_made_kept_and_restored() {
+    let world = World::new().await;
+    world.create("main", json!({})).await;
+    world.settled("main", "Reconciling", "RolloutInProgress").await;
+    world.play("main").await;
+    let realm = world.settled("main", READY, "Ready").await;
+    let status = realm.status.clone().unwrap();
+    assert_eq!(status.issuer.as_deref(), Some("https://id.acme.test"));
+    assert_eq!(status.kms.unwrap().serving, 1);
+    assert_eq!(status.pki.unwrap().leaves.len(), 2);
+    // What servers would be given is what they take: the settings are theirs.
+    let map = world.api::<ConfigMap>().get("main-kms").await.unwrap();
+    let config: Value = serde_json::from_str(&map.data.unwrap()["config.yml"]).unwrap();
+    assert_eq!(config["database"]["postgres"]["password_file"], "/database/password");
+    // A second pass neither reads nor writes.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    world.parts.journal.take();
+    for _ in 0..3 {
+        world.run(&realm).await;
+    }
+    let calls = world.calls();
+    assert!(calls.is_empty(), "{calls:?}");
+    // A deleted child and an edited one.
+    world.api::<Service>().delete("main-kms", &DeleteParams::default()).await.unwrap();
+    let edit = json!({"spec": {"template": {"spec": {"enableServiceLinks": true}}}});
+    let deployments = world.api::<Deployment>();
+    deployments.patch("main-identity", &PatchParams::default(), &Patch::Merge(&edit)).await.unwrap();
+    let edit = json!({"data": {"tls.crt": "AAAA"}});
+    world.api::<Secret>().patch("main-kms-tls", &PatchParams::default(), &Patch::Merge(&edit)).await.unwrap();
+    until("all is as it was", Duration::from_secs(30), async || {
+        let service = world.api::<Service>().get_opt("main-kms").await.unwrap();
+        let deployment = deployments.get("main-identity").await.unwrap();
+        let links = deployment.spec.unwrap().template.spec.unwrap().enable_service_links;
+        let leaf = world.api::<Secret>().get("main-kms-tls").await.unwrap();
+        service.is_some() && links == Some(false) && leaf.data.unwrap()["tls.crt"].0.len() > 100
+    })
+    .await;
+    world.settled("main", READY, "Ready").await;
+    let writes = world.writes(Duration::from_secs(3)).await;
+    assert!(writes.is_empty(), "{writes:?}");
+    world.place.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_unseal_key_stalls_until_it_is_restored() {
+    let world = World::new().await;
+    world.create("main", json!({})).await;
+    world.play("main").await;
+    world.settled("main", READY, "Ready").await;
+    let secrets = world.api::<Secret>();
+    let mut backup = secrets.get("main-kms-unseal").await.unwrap();
+    assert!(backup.owner_references().is_empty());
+    secrets.delete("main-kms-unseal", &DeleteParams::default()).await.unwrap();
+    let realm = world.settled("main", STALLED, "UnsealKeyMissing").await;
+    let message = realm.status.unwrap().conditions[0].message.clone();
+    assert!(message.contains("kubectl apply") && message.contains("main-kms-unseal"), "{message}");
+    assert!(secrets.get_opt("main-kms-unseal").await.unwrap().is_none(), "it is not made anew");
+    // Another key does not do.
+    backup.metadata.resource_version = None;
+    backup.metadata.uid = None;
+    backup.metadata.managed_fields = None;
+    let mut other = backup.clone();
+    let mut bytes = vec![7; 31];
+    bytes.push(8);
+    other.data.as_mut().unwrap().insert("key".to_owned(), k8s_openapi::ByteString(bytes));
+    secrets.create(&PostParams::default(), &other).await.unwrap();
+    until("another key is told", Duration::from_secs(20), async || {
+        let realm = world.realm("main").await;
+        realm.status.unwrap().conditions[0].message.contains("another key")
+    })
+    .await;
+    secrets.delete("main-kms-unseal", &DeleteParams::default()).await.unwrap();
+    secrets.create(&PostParams::default(), &backup).await.unwrap();
+    world.settled("main", READY, "Ready").await;
+    world.place.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_foreign_object_is_named_and_a_second_realm_refused() {
+    let world = World::new().await;
+    let theirs: Service = serde_json::from_value(json!({
+        "metadata": {"name": "main-kms"}, "spec": {"ports": [{"port": 1}]},
+    }))
+    .unwrap();
+    world.api::<Service>().create(&PostParams::default(), &theirs).await.unwrap();
+    world.create("main", json!({})).await;
+    let realm = world.settled("main", STALLED, "ForeignObject").await;
+    let message = realm.status.unwrap().conditions[0].message.clone();
+    assert!(message.contains("Service") && message.contains("/main-kms"), "{message}");
+    let left = world.api::<Service>().get("main-kms").await.unwrap();
+    assert_eq!(left.spec.unwrap().ports.unwrap()[0].port, 1);
+    // The same database in another Realm.
+    world.create("second", json!({})).await;
+    let second = world.settled("second", STALLED, "DatabaseInUse").await;
+    assert!(second.finalizers().is_empty(), "who loses has no finalizer");
+    world.api::<Realm>().delete("second", &DeleteParams::default()).await.unwrap();
+    until("the second is gone", Duration::from_secs(20), async || {
+        world.api::<Realm>().get_opt("second").await.unwrap().is_none()
+    })
+    .await;
+    world.place.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_retained_is_adopted_and_what_is_deleted_is_gone() {
+    let world = World::new().await;
+    world.create("main", json!({})).await;
+    world.play("main").await;
+    let first = world.settled("main", READY, "Ready").await;
+    let deployment_id = first.status.unwrap().deployment_id.unwrap();
+    let secrets = world.api::<Secret>();
+    let key = secrets.get("main-kms-unseal").await.unwrap().data;
+    world.gone("main").await;
+    assert_eq!(secrets.get("main-kms-unseal").await.unwrap().data, key, "it is retained");
+    // Without a word the data is somebody else's.
+    world.create("main", json!({})).await;
+    world.settled("main", STALLED, "DatabaseInUse").await;
+    world.gone("main").await;
+    let policy = json!({
+        "metadata": {"annotations": {"keyrealm.dev/adopt": deployment_id}}, "spec": {"deletionPolicy": "Delete"},
+    });
+    world.create("main", policy).await;
+    world.play("main").await;
+    let adopted = world.settled("main", READY, "Ready").await;
+    assert_eq!(adopted.status.unwrap().deployment_id.as_ref(), Some(&deployment_id));
+    assert_eq!(secrets.get("main-kms-unseal").await.unwrap().data, key);
+    // Delete: schemas, roles and Secrets.
+    world.gone("main").await;
+    for name in ["main-root-ca", "main-kms-unseal", "main-identity-database"] {
+        assert!(secrets.get_opt(name).await.unwrap().is_none(), "{name}");
+    }
+    let server = world.database.server();
+    let mut connection = server.connect(world.database.name(), "postgres", &server.password).await;
+    let schemas: Vec<String> = sqlx::query_scalar(
+        "SELECT nspname::text FROM pg_namespace WHERE nspname IN ('keyrealm', 'kms_realm', 'identity_realm')",
+    )
+    .fetch_all(&mut connection)
+    .await
+    .unwrap();
+    assert_eq!(schemas, Vec::<String>::new());
+    let suffix = &deployment_id[deployment_id.len() - 8..];
+    let roles: Vec<String> =
+        sqlx::query_scalar("SELECT rolname::text FROM pg_roles WHERE right(rolname::text, 8) = $1")
+            .bind(suffix)
+            .fetch_all(&mut connection)
+            .await
+            .unwrap();
+    assert_eq!(roles, Vec::<String>::new());
+    world.place.end().await;
+}
+
+impl World {
+    async fn gone(&self, name: &str) {
+        let voices = std::mem::take(&mut *self.voices.lock().unwrap());
+        drop(voices);
+        self.api::<Realm>().delete(name, &DeleteParams::default()).await.unwrap();
+        until(&format!("{name} is gone"), Duration::from_secs(90), async || {
+            self.api::<Realm>().get_opt(name).await.unwrap().is_none()
+        })
+        .await;
+        // What goes with it is collected by the controllers.
+        until("its Deployments are gone", Duration::from_secs(60), async || {
+            let list = self.api::<Deployment>().list(&ListParams::default()).await.unwrap();
+            list.items.iter().all(|one| !one.name_any().starts_with(name))
+        })
+        .await;
+    }
+}

@@ -1,0 +1,106 @@
+//! The rights as data against what the API server allows.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
+use kube::api::{Api, PostParams};
+use kube::config::Kubeconfig;
+use operator::rights::{RIGHTS, Right};
+use operator::run::Parts;
+use serde_json::json;
+
+use crate::support::{Place, child, deps, kubeconfig, until};
+
+/// A kubeconfig of an account that has these rights in the namespace and none elsewhere.
+async fn account(place: &Place, rights: &[&Right], folder: &Path) -> PathBuf {
+    let namespace = &place.namespace;
+    let rules: Vec<_> = rights
+        .iter()
+        .map(|right| json!({"apiGroups": [right.group], "resources": [right.resource], "verbs": right.verbs}))
+        .collect();
+    let role: Role = serde_json::from_value(json!({"metadata": {"name": "operator"}, "rules": rules})).unwrap();
+    let binding: RoleBinding = serde_json::from_value(json!({
+        "metadata": {"name": "operator"},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "operator"},
+        "subjects": [{"kind": "ServiceAccount", "name": "operator", "namespace": namespace}],
+    }))
+    .unwrap();
+    let new = PostParams::default();
+    Api::<Role>::namespaced(place.client.clone(), namespace).create(&new, &role).await.unwrap();
+    Api::<RoleBinding>::namespaced(place.client.clone(), namespace).create(&new, &binding).await.unwrap();
+    let mut kubeconfig = Kubeconfig::read_from(kubeconfig()).unwrap();
+    let user = kubeconfig.auth_infos[0].auth_info.as_mut().unwrap();
+    user.impersonate = Some(format!("system:serviceaccount:{namespace}:operator"));
+    // Without its groups the account could not even ask what is served.
+    user.impersonate_groups = Some(vec!["system:authenticated".to_owned()]);
+    let path = folder.join("kubeconfig");
+    std::fs::write(&path, serde_json::to_string(&kubeconfig).unwrap()).unwrap();
+    path
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_listed_rights_are_enough() {
+    let place = Place::new().await;
+    let folder = tempfile::tempdir().unwrap();
+    let mut settings = place.settings();
+    settings.kubeconfig = Some(account(&place, &RIGHTS.iter().collect::<Vec<_>>(), folder.path()).await);
+    let wrong: Vec<_> =
+        operator::check::check(&settings).await.into_iter().filter(|finding| finding.mend.is_some()).collect();
+    assert!(wrong.is_empty(), "{wrong:?}");
+    settings.lease.enabled = false;
+    let tenant = place.tenant("one").await;
+    let parts = Parts::new(settings, &deps()).await.unwrap();
+    let mut tasks = keyrealm_http::Tasks::default();
+    parts.watch(&mut tasks);
+    tokio::time::timeout(Duration::from_secs(20), parts.context.stores.wait_until_ready()).await.unwrap();
+    parts.context.ensure(&child(&tenant, json!({"a": "1"}))).await.unwrap();
+    parts.context.ensure(&child(&tenant, json!({"a": "2"}))).await.unwrap();
+    parts.context.set_finalizer(&tenant, true).await.unwrap();
+    let newest = parts.context.stores.tenants().state().into_iter().next().unwrap();
+    parts.context.patch_status(newest.as_ref(), &json!({"conditions": []}), "keyrealm-tenant").await.unwrap();
+    let newest = parts.context.stores.tenants().state().into_iter().next().unwrap();
+    parts.context.set_finalizer(newest.as_ref(), false).await.unwrap();
+    let at = child(&tenant, json!({})).at;
+    parts.context.delete_child(&at, &parts.context.stores.seen(&at).unwrap()).await.unwrap();
+    for call in parts.journal.take() {
+        assert_ne!(call.status, 403, "{call:?}");
+        let resource = match call.subresource.as_str() {
+            "" => call.resource.clone(),
+            subresource => format!("{}/{subresource}", call.resource),
+        };
+        let listed = RIGHTS.iter().any(|right| {
+            (right.group, right.resource) == (call.group.as_str(), resource.as_str())
+                && right.verbs.contains(&call.verb)
+        });
+        assert!(listed, "no right is listed for {call:?}");
+    }
+    place.end().await;
+}
+
+/// One right lacks: the watch that needs it is named, and no other one waits for it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_missing_right_is_named_and_slows_nothing_else() {
+    let place = Place::new().await;
+    let folder = tempfile::tempdir().unwrap();
+    let some: Vec<&Right> = RIGHTS.iter().filter(|right| right.resource != "networkpolicies").collect();
+    let mut settings = place.settings();
+    settings.kubeconfig = Some(account(&place, &some, folder.path()).await);
+    let findings = operator::check::check(&settings).await;
+    let wrong: Vec<_> = findings.iter().filter_map(|finding| Some((&finding.what, finding.mend.as_ref()?))).collect();
+    assert!(wrong.len() == 1 && wrong[0].0.contains("networkpolicies") && wrong[0].1.contains("watch"), "{wrong:?}");
+    let parts = Parts::new(settings, &deps()).await.unwrap();
+    let mut tasks = keyrealm_http::Tasks::default();
+    parts.watch(&mut tasks);
+    let stores = &parts.context.stores;
+    let missing = format!("NetworkPolicy in {}", place.namespace);
+    until("all others are there", Duration::from_secs(20), async || stores.missing() == [missing.clone()]).await;
+    place.tenant("one").await;
+    until("a new Tenant is seen at once", Duration::from_secs(2), async || {
+        stores.queues_depth(operator::wake::OwnerKind::Tenant) == 1
+    })
+    .await;
+    let refused = parts.journal.take().into_iter().filter(|call| call.status == 403).count();
+    assert!((1..=10).contains(&refused), "it is tried again, with pauses: {refused}");
+    place.end().await;
+}
