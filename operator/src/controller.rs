@@ -32,6 +32,7 @@ const PASS: Duration = Duration::from_secs(300);
 pub fn start(tasks: &mut Tasks, context: &Arc<Context>) {
     work(tasks, context, crate::demo_environment::reconcile);
     work(tasks, context, crate::realm::reconcile);
+    work::<crds::Tenant, _, _, _>(tasks, context, crate::tenant::reconciler());
 }
 
 /// Works on one kind. Call it once the stores are filled and this process leads.

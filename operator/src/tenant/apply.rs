@@ -1,7 +1,5 @@
 //! Carries the steps of a plan out.
 
-use std::future::Future;
-
 use crds::Tenant;
 use keyrealm_crypto::password::{PasswordHash, PasswordPoolError};
 use keyrealm_registry::{Registrar, RegistryError};
@@ -293,10 +291,4 @@ impl Pass<'_> {
         lock(&self.memory.of(uid(self.tenant))).passwords.insert(user.to_owned(), known);
         Ok(())
     }
-}
-
-/// So that a step can be boxed where it is used.
-#[allow(dead_code, reason = "checks at compile time that a pass can be sent to another thread")]
-fn is_send(pass: &Pass<'_>, step: &Step) -> impl Future<Output = Result<(), Error>> + Send {
-    pass.apply(step)
 }

@@ -16,6 +16,9 @@ const QUEUE: usize = 64;
 /// How often a realm's schemas and roles are looked at.
 const DRIFT: Duration = Duration::from_secs(45);
 
+/// The hash of a client's own secret, and the former one with its end.
+pub(super) type GivenSecret = (String, Option<(String, Timestamp)>);
+
 /// All of it.
 #[derive(Default)]
 pub(super) struct Memory {
@@ -32,7 +35,7 @@ pub(super) struct Remembered {
     /// Passwords by the user's name.
     pub(super) passwords: HashMap<String, Source<String>>,
     /// Clients' own secrets: hash, and the former one with its end.
-    pub(super) given: HashMap<String, Source<(String, Option<(String, Timestamp)>)>>,
+    pub(super) given: HashMap<String, Source<GivenSecret>>,
     /// The generation of the registry at which the entries changed last.
     pub(super) declared: i64,
     /// Since when a product has had no process.

@@ -36,12 +36,11 @@ const ROUNDS: usize = 8;
 /// How soon it goes on then.
 const AGAIN: Duration = Duration::from_millis(50);
 
+/// A pass over a Tenant.
+pub type Reconciling = std::pin::Pin<Box<dyn Future<Output = Result<Action, Error>> + Send>>;
+
 /// What works on a Tenant, with what it remembers between two passes.
-pub fn reconciler()
--> impl Fn(Arc<Tenant>, Arc<Context>) -> std::pin::Pin<Box<dyn Future<Output = Result<Action, Error>> + Send>>
-+ Send
-+ Sync
-+ 'static {
+pub fn reconciler() -> impl Fn(Arc<Tenant>, Arc<Context>) -> Reconciling + Send + Sync + 'static {
     let memory = Arc::new(Memory::default());
     move |tenant, context| Box::pin(reconcile(tenant, context, Arc::clone(&memory)))
 }
@@ -53,7 +52,13 @@ async fn reconcile(tenant: Arc<Tenant>, context: Arc<Context>, memory: Arc<Memor
     }
     let mut tenant = tenant;
     for _ in 0..ROUNDS {
-        let found = observe::observe(&tenant, &context, &memory).await?;
+        let found = match observe::observe(&tenant, &context, &memory).await {
+            Ok(found) => found,
+            Err(error) => {
+                let plan = Plan::wait(error.report(), plan::SOON);
+                return failed(&tenant, &context, &plan, Error::Api(error)).await;
+            }
+        };
         let now = context.clock.now();
         let plan = plan::plan(&tenant, &found.observed, now);
         if plan.steps.is_empty() {

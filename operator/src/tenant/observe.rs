@@ -26,6 +26,9 @@ use crate::error::ApiError;
 /// A database that takes longer to answer does not answer.
 pub(super) const ANSWER: Duration = Duration::from_secs(10);
 
+/// How long archived schemas stay.
+const ARCHIVED: Duration = Duration::from_hours(24 * 30);
+
 /// What is there, and what the steps need beyond it.
 pub(super) struct Found {
     pub(super) observed: Observed,
@@ -156,6 +159,9 @@ async fn registry(
     let reading = async {
         if memory.drift_due(key, now) {
             memory.set_drift(key, by_tenant(database.registrar.drift().await?));
+            for name in database.registrar.purge_archives(now.minus(ARCHIVED)).await? {
+                tracing::info!(schema = name, "an archived schema's time is over: it is dropped");
+            }
         }
         read(tenant, context, database).await
     };
