@@ -8,6 +8,8 @@ use std::sync::Arc;
 use anyhow::{Context, Result, ensure};
 use identity::seed::DemoCredentials;
 use keyrealm_base::{Clock, SystemClock};
+#[cfg(feature = "kubernetes")]
+use keyrealm_crypto::SecretBytes;
 use keyrealm_http::client::{ClientOptions, HttpsClient};
 use keyrealm_tls::{Identity, IdentityFiles, ReloadingIdentity, TrustBundle, client_config, read_private};
 use url::Url;
@@ -30,7 +32,24 @@ pub(crate) struct Attached {
     trust: TrustBundle,
     operator: Option<Arc<ReloadingIdentity>>,
     credentials: DemoCredentials,
-    credentials_file: PathBuf,
+    files: Files,
+}
+
+/// What somebody else than the flags says of servers that run already.
+#[cfg(feature = "kubernetes")]
+pub(crate) struct Told {
+    /// The issuer's URL.
+    pub(crate) identity: String,
+    /// The KMS's URL.
+    pub(crate) kms: String,
+    /// The CA bundle, PEM.
+    pub(crate) ca: String,
+    /// The bundle's file in commands of the card.
+    pub(crate) ca_file: PathBuf,
+    /// `credentials.json`.
+    pub(crate) credentials: SecretBytes,
+    /// The object that holds them.
+    pub(crate) secret: String,
 }
 
 /// An admin listener's URL, and where that really is.
@@ -50,18 +69,30 @@ impl Attached {
         ensure!(host_port(&identity) != host_port(&kms), "--identity-url and --kms-url name the same server: {kms}");
         let ca = file("--ca", flags.ca.as_deref())?;
         let trust = TrustBundle::from_file(&ca, SystemClock.now()).context("--ca cannot be used")?;
-        let operator = match (&flags.client_certificate, &flags.client_key) {
-            (Some(certificate), Some(key)) => {
-                let files = IdentityFiles { certificate: certificate.clone(), key: key.clone() };
-                let identity = Identity::from_files(&files, &trust, SystemClock.now())
-                    .context("--client-certificate and --client-key cannot be used")?;
-                Some(ReloadingIdentity::new(identity))
-            }
-            _ => None,
-        };
+        let operator = operator(flags, &trust)?;
         let credentials_file = file("--credentials", flags.credentials.as_deref())?;
         let credentials = read_credentials(&credentials_file)?;
-        Ok(Self { identity, kms, ca, trust, operator, credentials, credentials_file })
+        let (ca, file) = (std::path::absolute(&ca)?, std::path::absolute(&credentials_file)?);
+        Ok(Self { identity, kms, ca, trust, operator, credentials, files: Files::Credentials(file) })
+    }
+
+    /// Checks what was told.
+    ///
+    /// # Errors
+    /// When a URL is none of a server, or what was told cannot be used.
+    #[cfg(feature = "kubernetes")]
+    pub(crate) fn told(flags: &AttachFlags, told: Told) -> Result<Self> {
+        let identity = server_url("status.endpoints.issuer", Some(&told.identity))?;
+        let kms = server_url("status.endpoints.kms", Some(&told.kms))?;
+        let trust = TrustBundle::from_pem(told.ca.as_bytes(), SystemClock.now())
+            .context("ca.crt of its trust bundle cannot be used")?;
+        let operator = operator(flags, &trust)?;
+        let credentials: DemoCredentials = serde_json::from_slice(told.credentials.expose())
+            .map_err(|_| anyhow::anyhow!("credentials.json of {} has no users and clients", told.secret))?;
+        let missing = credentials.missing();
+        ensure!(missing.is_empty(), "credentials.json of {}: {} is missing", told.secret, missing.join(", "));
+        let files = Files::Secret(told.secret);
+        Ok(Self { identity, kms, ca: told.ca_file, trust, operator, credentials, files })
     }
 
     /// The servers at their URLs.
@@ -111,8 +142,8 @@ impl Attached {
             issuer: self.identity,
             kms: self.kms,
             admin: [listener("identity", identity), listener("kms", kms)],
-            ca: std::path::absolute(&self.ca)?,
-            files: Files::Credentials(std::path::absolute(&self.credentials_file)?),
+            ca: self.ca,
+            files: self.files,
             credentials: self.credentials,
             client: client(&addresses, &plain),
             shell,
@@ -120,6 +151,15 @@ impl Attached {
             exchanges: exchanges.clone(),
         })
     }
+}
+
+/// The certificate for the admin listeners, if one was given.
+fn operator(flags: &AttachFlags, trust: &TrustBundle) -> Result<Option<Arc<ReloadingIdentity>>> {
+    let (Some(certificate), Some(key)) = (&flags.client_certificate, &flags.client_key) else { return Ok(None) };
+    let files = IdentityFiles { certificate: certificate.clone(), key: key.clone() };
+    let identity = Identity::from_files(&files, trust, SystemClock.now())
+        .context("--client-certificate and --client-key cannot be used")?;
+    Ok(Some(ReloadingIdentity::new(identity)))
 }
 
 fn file(flag: &'static str, given: Option<&Path>) -> Result<PathBuf> {

@@ -47,7 +47,12 @@ pub(crate) fn json(at: &Endpoints) -> Value {
         match &at.files {
             Files::Folder(folder) => card.insert("folder".to_owned(), json!(folder)),
             Files::Credentials(file) => card.insert("credentials_file".to_owned(), json!(file)),
+            #[cfg(feature = "kubernetes")]
+            Files::Secret(secret) => card.insert("credentials_secret".to_owned(), json!(secret)),
         };
+        if !at.shell.once.is_empty() {
+            card.insert("run_once".to_owned(), json!(at.shell.once));
+        }
         if !at.shell.first.is_empty() {
             card.insert("run_meanwhile".to_owned(), json!(at.shell.first));
         }
@@ -67,6 +72,8 @@ pub(crate) fn text(at: &Endpoints) -> String {
     match &at.files {
         Files::Folder(folder) => line(format!("  Files      {}", folder.display())),
         Files::Credentials(file) => line(format!("  Log-ins    {}", file.display())),
+        #[cfg(feature = "kubernetes")]
+        Files::Secret(secret) => line(format!("  Log-ins    {secret}")),
     }
     line(String::new());
     line("  Users".to_owned());
@@ -79,6 +86,13 @@ pub(crate) fn text(at: &Endpoints) -> String {
         line(format!("    {:<8} {:<34} {secret}", client.tenant, client.client_id));
     }
     line(String::new());
+    if !at.shell.once.is_empty() {
+        line("  To run once, for the commands below".to_owned());
+        for command in &at.shell.once {
+            line(format!("    {command}"));
+        }
+        line(String::new());
+    }
     if !at.shell.first.is_empty() {
         line("  To run meanwhile, each in a terminal of its own (for browsers, too)".to_owned());
         for command in &at.shell.first {

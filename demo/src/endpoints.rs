@@ -52,11 +52,16 @@ pub(crate) enum Files {
     Folder(PathBuf),
     /// The file with users and clients that was given.
     Credentials(PathBuf),
+    /// The object of a cluster that holds users and clients.
+    #[cfg(feature = "kubernetes")]
+    Secret(String),
 }
 
 /// What commands for a shell need.
 #[derive(Default)]
 pub(crate) struct Shell {
+    /// Commands that write the files which the others read.
+    pub(crate) once: Vec<String>,
     /// Commands that must run meanwhile, each in a terminal of its own.
     pub(crate) first: Vec<String>,
     /// Further arguments of curl, each with a space before it.

@@ -34,7 +34,9 @@ impl Servers {
             }
             Target::Urls => Self::Urls(Box::new(Attached::read(&cli.attach)?.at_urls(&cli.attach)?)),
             #[cfg(feature = "kubernetes")]
-            Target::Kubernetes => Self::Kubernetes(Box::new(crate::cluster::Cluster::reach(&cli.attach).await?)),
+            Target::Kubernetes => {
+                Self::Kubernetes(Box::new(crate::cluster::Cluster::reach(&cli.attach, cli.health_timeout).await?))
+            }
             #[cfg(not(feature = "kubernetes"))]
             Target::Kubernetes => anyhow::bail!(
                 "this build of the demo knows no --target kubernetes; build one that does with: cargo build --release -p demo --features kubernetes"

@@ -30,7 +30,8 @@ impl Target {
 /// The flags for servers that run already.
 #[derive(Debug, Default, Args)]
 pub struct AttachFlags {
-    /// The KMS's public URL. Not with --target embedded.
+    /// The KMS's public URL. Not with --target embedded; with --target kubernetes only for servers without a
+    /// DemoEnvironment, as the three flags that follow.
     #[arg(long, global = true, value_name = "URL")]
     pub kms_url: Option<String>,
     /// Identity's public URL: the issuer. Not with --target embedded.
@@ -56,9 +57,12 @@ pub struct AttachFlags {
     /// Identity's admin listener (default: the host of --identity-url, port 9092). Only with --target urls.
     #[arg(long, global = true, value_name = "URL")]
     pub identity_admin_url: Option<String>,
-    /// The namespace of the Services. Only with --target kubernetes.
+    /// The namespace of the DemoEnvironment, or of the Services. Only with --target kubernetes.
     #[arg(long, global = true, value_name = "NAME")]
     pub namespace: Option<String>,
+    /// The DemoEnvironment (default: the only one of the namespace). Only with --target kubernetes.
+    #[arg(long, global = true, value_name = "NAME")]
+    pub demo_environment: Option<String>,
     /// The kubeconfig (default: as kubectl: KUBECONFIG, ~/.kube/config, the pod's service account). Only with --target
     /// kubernetes.
     #[arg(long, global = true, value_name = "FILE")]
@@ -93,6 +97,11 @@ pub(crate) enum FlagError {
         /// The flags.
         flags: Vec<&'static str>,
     },
+    /// Two say where the servers are.
+    #[error(
+        "--demo-environment says where the servers are: leave out --kms-url, --identity-url, --ca and --credentials"
+    )]
+    Twice,
     /// One of the two is missing.
     #[error("--client-certificate and --client-key go together: give both or none")]
     Pair,
@@ -116,6 +125,9 @@ pub(crate) fn check(cli: &Cli) -> Result<(), FlagError> {
     let admin =
         [("--kms-admin-url", at.kms_admin_url.is_some()), ("--identity-admin-url", at.identity_admin_url.is_some())];
     let namespace = [("--namespace", at.namespace.is_some())];
+    let environment = [("--demo-environment", at.demo_environment.is_some())];
+    // Without any of these a DemoEnvironment says where the servers are.
+    let told = attached.iter().all(|(_, is)| !is);
     let cluster = [("--kubeconfig", at.kubeconfig.is_some()), ("--context", at.context.is_some())];
     let embedded = [
         ("--data-dir", cli.data_dir.is_some()),
@@ -128,8 +140,10 @@ pub(crate) fn check(cli: &Cli) -> Result<(), FlagError> {
     ];
     type Flags<'a> = &'a [(&'static str, bool)];
     let (needed, refused): (&[Flags<'_>], &[Flags<'_>]) = match cli.target {
-        Target::Embedded => (&[], &[&attached, &certificate, &admin, &namespace, &cluster]),
-        Target::Urls => (&[&attached], &[&embedded, &namespace, &cluster]),
+        Target::Embedded => (&[], &[&attached, &certificate, &admin, &namespace, &environment, &cluster]),
+        Target::Urls => (&[&attached], &[&embedded, &namespace, &environment, &cluster]),
+        Target::Kubernetes if told => (&[&namespace], &[&embedded, &admin]),
+        Target::Kubernetes if environment.iter().any(|(_, is)| *is) => return Err(FlagError::Twice),
         Target::Kubernetes => (&[&attached, &namespace], &[&embedded, &admin]),
     };
     let names = |groups: &[Flags<'_>], given: bool| -> Vec<&'static str> {
@@ -175,6 +189,11 @@ mod tests {
         assert_eq!(complaint(&[&["--target", "urls"], &URLS[..]].concat()), "");
         let cluster = [&["--target", "kubernetes", "--namespace", "n"], &URLS[..]].concat();
         assert_eq!(complaint(&cluster), "");
+        let told = ["--target", "kubernetes", "--namespace", "n", "--demo-environment", "d"];
+        assert_eq!([complaint(&told), complaint(&told[..4])], ["", ""]);
+        assert_eq!(complaint(&told[..2]), "--target kubernetes needs --namespace");
+        assert!(complaint(&[&cluster[..], &told[4..]].concat()).contains("leave out --kms-url"));
+        assert_eq!(complaint(&told[4..]), "--demo-environment cannot be used with --target embedded");
         assert_eq!(complaint(&[&cluster[..], &["--client-certificate", "c", "--client-key", "k"]].concat()), "");
     }
 

@@ -1,19 +1,13 @@
 //! The demo's keys, as desired entries.
 
+use keyrealm_registry::seed::KEYS;
 use keyrealm_registry::{Registrar, RegistryError, Tenant};
 use keyrealm_store::Product;
 use serde_json::{Value, json};
 
-const KEYS: [(&str, &str, &str); 4] = [
-    ("demo-encryption-aes256", "A256GCM/dir", "Encrypts directly"),
-    ("demo-signing-rsa2048", "RS256", "Signs with RSA"),
-    ("demo-signing-ec256", "ES256", "Signs with P-256"),
-    ("demo-wrapping-aes256kw", "A256GCM/A256KW", "Wraps a fresh key for each message"),
-];
-
 /// The demo's keys by name.
 pub fn key_names() -> impl Iterator<Item = &'static str> {
-    KEYS.iter().map(|(name, _, _)| *name)
+    KEYS.iter().map(|key| key.name)
 }
 
 /// Declares the demo's tenants and their keys. Nothing else is done: the reconciler makes them.
@@ -29,7 +23,6 @@ pub async fn declare_demo(registrar: &Registrar) -> Result<Vec<Tenant>, Registry
 }
 
 fn entries() -> impl Iterator<Item = (&'static str, String, Value)> {
-    KEYS.iter().map(|(name, algorithm, description)| {
-        ("key", (*name).to_owned(), json!({"algorithm": algorithm, "description": description}))
-    })
+    KEYS.iter()
+        .map(|key| ("key", key.name.to_owned(), json!({"algorithm": key.algorithm, "description": key.description})))
 }

@@ -30,6 +30,7 @@ const PASS: Duration = Duration::from_secs(300);
 
 /// Starts what works on each kind: one line a kind.
 pub fn start(tasks: &mut Tasks, context: &Arc<Context>) {
+    work(tasks, context, crate::demo_environment::reconcile);
     work(tasks, context, crate::realm::reconcile);
     work::<crds::Tenant, _, _, _>(tasks, context, crate::tenant::reconciler());
 }

@@ -6,7 +6,8 @@ use anyhow::{Context, Result, bail};
 
 use crate::command::{root, run};
 
-/// The lines of the README's blocks that start with ```` ```sh ````.
+/// The lines of the README's blocks that start with ```` ```sh ````. Those that start with ```` ```sh bed ```` want a cluster:
+/// the tests on the bed run them, each block as one script.
 ///
 /// # Errors
 /// When the README cannot be read or has no such block.

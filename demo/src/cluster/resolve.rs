@@ -35,6 +35,20 @@ pub(super) enum ResolveError {
         /// Services and their ports.
         found: String,
     },
+    /// The Service has not the port.
+    #[error(
+        "the Service of {product} in namespace {namespace} has not the TCP port {port} of its URL: {found}; see: kubectl --namespace {namespace} get services"
+    )]
+    NoPortOf {
+        /// The namespace.
+        namespace: String,
+        /// The product.
+        product: &'static str,
+        /// The URL's port.
+        port: u16,
+        /// The Service and its ports.
+        found: String,
+    },
     /// Several Services have label and port.
     #[error(
         "namespace {namespace} has several Services with the label {LABEL}={product} and the port {port}: {found}; the demo needs a namespace with one realm"
@@ -145,6 +159,25 @@ pub(super) fn route(
             found: several.iter().map(|(service, _)| name(service)).collect::<Vec<_>>().join(", "),
         }),
     }
+}
+
+/// The way to a Service that is known by its name.
+///
+/// # Errors
+/// When it has not the port of the URL.
+pub(super) fn route_to(
+    service: &Service,
+    namespace: &str,
+    product: &'static str,
+    port: u16,
+) -> Result<Route, ResolveError> {
+    let found = || ResolveError::NoPortOf { namespace: namespace.to_owned(), product, port, found: described(service) };
+    Ok(Route {
+        namespace: namespace.to_owned(),
+        service: name(service).to_owned(),
+        selector: selector(service, namespace)?,
+        port: target(service, port).ok_or_else(found)?,
+    })
 }
 
 impl Route {

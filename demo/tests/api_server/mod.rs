@@ -1,4 +1,4 @@
-//! As much of an API server as a port-forward needs: lists of Services and pods, and WebSockets to ports of "pods",
+//! As much of an API server as the demo needs: objects, lists of Services and pods, and WebSockets to ports of "pods",
 //! which are servers of this machine. TLS with a client certificate, and a bearer token.
 
 use std::collections::HashMap;
@@ -30,6 +30,8 @@ const TOKEN: &str = "a-token";
 pub(crate) struct State {
     /// Path of a list, and its items.
     pub(crate) lists: HashMap<String, Vec<Value>>,
+    /// Path of an object or list, and what it answers; these may change while it runs.
+    pub(crate) objects: Mutex<HashMap<String, Value>>,
     /// Pod and port, and the port of this machine behind it; none where nobody listens.
     pub(crate) ports: HashMap<(String, u16), Option<u16>>,
     /// Pods whose port-forwards were opened.
@@ -86,6 +88,9 @@ fn answer(state: &State, request: Request<Incoming>) -> Answer {
     if let Some(items) = state.lists.get(&path) {
         let items: Vec<&Value> = items.iter().filter(|item| selected(item, request.uri().query())).collect();
         return json(StatusCode::OK, json!({"kind": "List", "apiVersion": "v1", "metadata": {}, "items": items}));
+    }
+    if let Some(object) = state.objects.lock().unwrap().get(&path) {
+        return json(StatusCode::OK, object.clone());
     }
     let query = request.uri().query().unwrap_or_default().to_owned();
     let port = query.split('&').find_map(|pair| pair.strip_prefix("ports="));

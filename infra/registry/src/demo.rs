@@ -1,9 +1,7 @@
 //! The demo's tenants: the same for every product.
 
+use crate::seed::TENANTS;
 use crate::{Registrar, RegistryError, Tenant};
-
-/// Slug and name.
-const TENANTS: [(&str, &str); 2] = [("demo-1", "Demo One"), ("demo-2", "Demo Two")];
 
 impl Registrar {
     /// The slugs of the demo's tenants.

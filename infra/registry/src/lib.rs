@@ -1,6 +1,7 @@
 //! The contract between whoever declares tenants (the operator, `--demo`) and the products that serve them: plain types,
 //! their tables and the registrar. Without the feature `store` the types alone.
 
+pub mod seed;
 pub mod specs;
 mod types;
 
