@@ -14,7 +14,7 @@ use keyrealm_crypto::SystemRandom;
 use keyrealm_http::Tasks;
 use keyrealm_registry::{Instance, instances, meta};
 use keyrealm_store::{Database, Notice, Product};
-use keyrealm_testkit::{On, TestDatabase};
+use keyrealm_testkit::{On, SilentProxy, TestDatabase};
 use kube::ResourceExt;
 use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use operator::run::Parts;
@@ -35,6 +35,12 @@ struct World {
 
 impl World {
     async fn new() -> Self {
+        let world = Self::without_login().await;
+        world.apply_login(world.database.server().port).await;
+        world
+    }
+
+    async fn without_login() -> Self {
         let place = Place::new().await;
         // A pod that is less than restricted is not made, and then nothing gets ready.
         let labels = json!({"metadata": {"labels": {"pod-security.kubernetes.io/enforce": "restricted"}}});
@@ -45,19 +51,17 @@ impl World {
         operator::controller::work::<Realm, _, _, _>(&mut tasks, &parts.context, operator::realm::reconcile);
         tasks.spawn("databases", operator::controller::follow_databases(Arc::clone(&parts.context)));
         tasks.spawn("kubelet", kubelet(Api::namespaced(place.client.clone(), &place.namespace)));
-        let world = Self { place, database, parts, _tasks: tasks, voices: Mutex::default() };
-        world.apply_login().await;
-        world
+        Self { place, database, parts, _tasks: tasks, voices: Mutex::default() }
     }
 
-    async fn apply_login(&self) {
+    async fn apply_login(&self, port: u16) {
         let server = self.database.server();
         let ca = std::fs::read_to_string(server.ca()).unwrap();
         let password = std::fs::read_to_string(self.database.password_file()).unwrap();
         let secret: Secret = serde_json::from_value(json!({
             "metadata": {"name": "postgres"},
             "stringData": {
-                "host": server.host.to_string(), "port": server.port.to_string(), "database": self.database.name(),
+                "host": server.host.to_string(), "port": port.to_string(), "database": self.database.name(),
                 "user": self.database.login(None), "password": password, "ca.crt": ca,
             },
         }))
@@ -403,5 +407,25 @@ async fn a_managed_database_is_made_and_goes_with_its_realm() {
         set.is_none() && names.iter().all(|secret| !secret.name_any().starts_with("main-"))
     })
     .await;
+    world.place.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_falls_silent_is_told_and_found_again() {
+    let world = World::without_login().await;
+    world.create("main", json!({})).await;
+    let realm = world.settled("main", STALLED, "DatabaseSecretMissing").await;
+    assert!(realm.status.unwrap().conditions[0].message.contains("Secret"));
+    let proxy = SilentProxy::start(world.database.server().port).await;
+    world.apply_login(proxy.port).await;
+    world.play("main").await;
+    world.settled("main", READY, "Ready").await;
+    proxy.fall_silent();
+    world.settled("main", "Reconciling", "DatabaseUnreachable").await;
+    proxy.speak_again();
+    for product in Product::ALL {
+        world.speak("main", product).await;
+    }
+    world.settled("main", READY, "Ready").await;
     world.place.end().await;
 }
