@@ -1,4 +1,6 @@
 //! The key management service: versioned keys for every tenant that never leave it.
+// The futures of a request lie in one another, down to the driver of the database.
+#![recursion_limit = "256"]
 
 mod config;
 mod domain;
