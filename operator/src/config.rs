@@ -39,6 +39,14 @@ pub struct WatchSettings {
     pub namespaces: Vec<String>,
 }
 
+impl WatchSettings {
+    /// Whether what lies in this namespace is seen; where it lies may be unknown.
+    #[must_use]
+    pub fn covers(&self, namespace: Option<&str>) -> bool {
+        self.namespaces.is_empty() || namespace.is_some_and(|name| self.namespaces.iter().any(|one| one == name))
+    }
+}
+
 /// Leader election.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -301,6 +309,13 @@ mod tests {
         let environment = vec![("KEYREALM_OPERATOR__WATCH__NAMESPACES".to_owned(), "a,b".to_owned())];
         let sources = Sources { product: "operator", files: &[], environment, flags: Vec::new() };
         assert_eq!(load::<Settings>(&sources).unwrap().watch.namespaces, ["a", "b"]);
+    }
+
+    #[test]
+    fn what_is_seen() {
+        let some = with(&["watch.namespaces=a,b"]).watch;
+        assert!(some.covers(Some("b")) && !some.covers(Some("c")) && !some.covers(None));
+        assert!(WatchSettings::default().covers(Some("c")) && WatchSettings::default().covers(None));
     }
 
     #[test]

@@ -205,11 +205,15 @@ async fn read(tenant: &Tenant, context: &Context, database: &RealmDatabase) -> R
         registry.rows = desired::of_tenant(&mut tx, own.id).await?;
         registry.reports = observed::of_tenant(&mut tx, own.id).await?;
     } else if tenant.metadata.deletion_timestamp.is_none() {
-        let lives = |owner: &str| {
-            let named = |other: &Tenant| !owner.is_empty() && other.metadata.uid.as_deref() == Some(owner);
+        let there = |owner: &str| {
+            let named = |other: &Tenant| other.metadata.uid.as_deref() == Some(owner);
             context.stores.tenants().state().iter().any(|other| named(other))
         };
-        let holder = |row: keyrealm_registry::Tenant| Holder { owner_lives: lives(&row.owner), row };
+        let holder = |row: keyrealm_registry::Tenant| Holder {
+            owner_lives: !row.owner.is_empty()
+                && (!context.settings.watch.covers(row.home_namespace()) || there(&row.owner)),
+            row,
+        };
         registry.of_slug = tenants::by_slug(&mut tx, entries::slug(tenant)).await?.map(holder);
         if let Some(id) = tenant.spec.id.as_deref().and_then(|id| id.parse().ok()) {
             registry.of_id = tenants::by_id(&mut tx, id).await?.map(holder);

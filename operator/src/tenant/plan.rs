@@ -274,6 +274,7 @@ fn claim(desired: &Tenant, registry: &Registry) -> Result<Vec<Step>, Report> {
         display_name: entries::display_name(desired).to_owned(),
         id,
         owner: uid(desired).to_owned(),
+        home: home(desired),
     })])
 }
 
@@ -285,6 +286,16 @@ fn adopt(desired: &Tenant, slug: &str, given: Option<TenantId>, holder: &Holder)
             realm_name(desired)
         );
         return Err(Report::stalled("SlugTaken", message));
+    }
+    let own = desired.metadata.namespace.as_deref().unwrap_or_default();
+    let of_realm = desired.spec.realm_ref.namespace.as_deref().unwrap_or(own);
+    // Data go to whom they were of, or to whom the database is of: whoever else may make Tenants learns no id, either.
+    if own != of_realm && row.home_namespace() != Some(own) {
+        let message = format!(
+            "a Tenant that was deleted left its data under the slug `{slug}`, and this namespace is not the one that it lay in: \
+             a Tenant there or in the Realm's namespace, {of_realm}, can take them over; choose another spec.slug in a new Tenant"
+        );
+        return Err(Report::stalled("TenantRetained", message));
     }
     let named = desired.metadata.annotations.as_ref().and_then(|all| all.get(crds::ADOPT)).map(String::as_str);
     if named != Some(row.id.to_string().as_str()) {
@@ -434,6 +445,12 @@ fn failed(failed: &[(String, String, String)]) -> Report {
 /// The resource's UID.
 pub(super) fn uid(tenant: &Tenant) -> &str {
     tenant.metadata.uid.as_deref().unwrap_or_default()
+}
+
+/// `namespace/name` of it.
+pub(super) fn home(tenant: &Tenant) -> String {
+    let meta = &tenant.metadata;
+    format!("{}/{}", meta.namespace.as_deref().unwrap_or_default(), meta.name.as_deref().unwrap_or_default())
 }
 
 /// `namespace/name` of its Realm.
