@@ -1,6 +1,7 @@
 //! How an object stands, as conditions. Pure: the same report twice changes nothing.
 
 use crds::{Condition, ConditionStatus, READY, RECONCILING, STALLED};
+use keyrealm_base::Timestamp;
 
 /// How an object stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,9 +67,20 @@ impl Report {
     }
 }
 
+/// A time as Kubernetes writes it: RFC 3339 without fractions.
+#[must_use]
+pub fn time(now: Timestamp) -> String {
+    Timestamp::from_seconds(now.seconds()).to_string()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn times_have_no_fractions() {
+        assert_eq!(time(Timestamp::from_millis(1_767_225_600_987)), "2026-01-01T00:00:00Z");
+    }
 
     #[test]
     fn a_condition_keeps_its_time_until_its_status_changes() {

@@ -209,7 +209,7 @@ pub fn plan(desired: &DemoEnvironment, observed: &Observed, now: Timestamp) -> P
 /// Its end, if it has one.
 fn expires(desired: &DemoEnvironment) -> Result<Option<Timestamp>, Report> {
     let Some(ttl) = &desired.spec.ttl else { return Ok(None) };
-    let Some(length) = duration::parse(ttl) else {
+    let Some(length) = duration::positive(ttl) else {
         let message = format!("spec.ttl {ttl}: expected a duration as 8h or 90m, more than nothing");
         return Err(Report::stalled("InvalidSpec", message));
     };

@@ -17,7 +17,7 @@ use super::entries::{self, declared_texts};
 use super::memory::{Memory, Outcome, Remembered, Source, lock};
 use super::observed::{ClientSecret, DatabaseSeen, Holder, Observed, Password, RealmSeen, Registry};
 use super::plan::uid;
-use super::{allowed, client_secret, overlap, sources};
+use super::{allowed, client_secret, sources};
 use crate::child::ChildKind;
 use crate::context::Context;
 use crate::databases::{RealmDatabase, RealmKey, RegistryView};
@@ -88,8 +88,7 @@ pub(super) async fn observe(tenant: &Tenant, context: &Context, memory: &Memory)
         for client in tenant.spec.clients.iter().filter(|client| client.kind == ClientType::Confidential) {
             let secret = match client.secret.as_ref().and_then(|secret| secret.secret_ref.as_ref()) {
                 Some(source) => {
-                    let overlap = client.secret.as_ref().map_or("24h", |secret| &secret.overlap);
-                    reader.given(&client.name, source, overlap::parse(overlap).unwrap_or_default()).await?
+                    reader.given(&client.name, source, entries::overlap(client).unwrap_or_default()).await?
                 }
                 None => reader.generated(&client.name).await?,
             };

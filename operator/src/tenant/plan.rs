@@ -221,9 +221,7 @@ fn check_spec(desired: &Tenant) -> Result<(), String> {
     keyrealm_registry::check_slug(entries::slug(desired)).map_err(|error| format!("spec.slug: {error}"))?;
     given_id(desired)?;
     for client in &desired.spec.clients {
-        if let Some(secret) = &client.secret {
-            super::overlap::parse(&secret.overlap).map_err(|error| format!("client {}: {error}", client.name))?;
-        }
+        entries::overlap(client).map_err(|error| format!("client {}: {error}", client.name))?;
     }
     Ok(())
 }
@@ -383,8 +381,7 @@ fn secrets(desired: &Tenant, observed: &Observed, now: Timestamp) -> Vec<Step> {
             Some(ClientSecret::Generated(own)) => {
                 let other_id = own.client_id != entries::client_id(desired, client);
                 if !own.intact || own.rotate != own.rotated {
-                    let overlap = client.secret.as_ref().map_or("24h", |secret| &secret.overlap);
-                    let overlap = super::overlap::parse(overlap).unwrap_or_default();
+                    let overlap = entries::overlap(client).unwrap_or_default();
                     steps.push(Step::RotateSecret { client: name, until: now.plus(overlap) });
                 } else if other_id || own.former.as_ref().is_some_and(|(_, end)| *end <= now) {
                     steps.push(Step::RefreshSecret { client: name });
