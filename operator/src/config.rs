@@ -99,16 +99,26 @@ impl LeaseSettings {
 }
 
 /// The listeners.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ServerSettings {
     /// Probes and metrics.
-    pub admin: Listener,
+    pub admin: AdminSettings,
 }
 
-impl Default for ServerSettings {
+/// The admin listener.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AdminSettings {
+    /// Address and port.
+    pub address: String,
+    /// CA certificates (PEM); who shows a client certificate of one of them reads `/metrics`, beside the process's own probes.
+    pub client_ca: Option<PathBuf>,
+}
+
+impl Default for AdminSettings {
     fn default() -> Self {
-        Self { admin: Listener { address: "0.0.0.0:9090".to_owned() } }
+        Self { address: "0.0.0.0:9090".to_owned(), client_ca: None }
     }
 }
 
@@ -120,7 +130,7 @@ pub struct Images {
     pub kms: String,
     /// Identity.
     pub identity: String,
-    /// The managed PostgreSQL.
+    /// The managed PostgreSQL; its tag is PostgreSQL's version, as the chart's.
     pub postgres: String,
     /// `Always`, `IfNotPresent` or `Never`.
     pub pull_policy: String,
@@ -132,7 +142,7 @@ impl Default for Images {
         Self {
             kms: format!("keyrealm/kms:{version}"),
             identity: format!("keyrealm/identity:{version}"),
-            postgres: format!("keyrealm/postgres:{version}"),
+            postgres: "keyrealm/postgres:15".to_owned(),
             pull_policy: "IfNotPresent".to_owned(),
         }
     }
@@ -179,7 +189,8 @@ impl Settings {
     pub fn check(&self) -> Result<(), ConfigError> {
         let mut wrong = Vec::new();
         let lease = &self.lease;
-        wrong.extend(self.server.admin.problem("server.admin.address"));
+        let admin = Listener { address: self.server.admin.address.clone() };
+        wrong.extend(admin.problem("server.admin.address"));
         for name in &self.watch.namespaces {
             if !is_label(name) {
                 wrong.push(format!("watch.namespaces: `{name}` is no name of a namespace"));
@@ -271,6 +282,7 @@ mod tests {
     #[test]
     fn the_defaults_can_be_used() {
         Settings::default().check().unwrap();
+        assert_eq!(Settings::default().images.postgres, "keyrealm/postgres:15");
         assert!(with(&[]).lease.enabled);
     }
 
