@@ -9,7 +9,7 @@ use keyrealm_base::Timestamp;
 use super::expand::{COVERS, Expansion, RESET_TOKEN};
 use crate::child::{Child, ChildKind, ChildRef, Seen};
 use crate::duration;
-use crate::report::{Report, State};
+use crate::report::{REASONS, Report, State};
 
 /// While its parts are not ready.
 const SOON: Duration = Duration::from_secs(5);
@@ -47,37 +47,6 @@ impl Said {
         Self { state: State::Ready, reason: READY.to_owned(), message: String::new() }
     }
 }
-
-/// Reasons of Realms and Tenants that are handed on.
-const REASONS: &[&str] = &[
-    "DatabaseUnreachable",
-    "DatabaseRefused",
-    "DatabaseInUse",
-    "DatabaseSecretMissing",
-    "UnsealKeyMissing",
-    "RootKeyMissing",
-    "RoleSecretMissing",
-    "ForeignObject",
-    "RolloutInProgress",
-    "InstancesNotReady",
-    "ImageProblem",
-    "RealmNotFound",
-    "RealmNotReady",
-    "NamespaceNotAllowed",
-    "SlugTaken",
-    "IdTaken",
-    "TenantRetained",
-    "EntriesFailed",
-    "EntriesPending",
-    "NotMigrated",
-    "SecretMissing",
-    "Deleting",
-    "InvalidSpec",
-    "Conflict",
-    "Forbidden",
-    "ApiServerUnreachable",
-    "ApiServerRefused",
-];
 
 /// A Realm or Tenant that is there.
 #[derive(Debug, Clone, PartialEq, Eq)]
