@@ -112,7 +112,7 @@ async fn the_operators_rows_are_taken_and_answered_within_a_second() {
     let mut times = Vec::new();
     for n in 0..5 {
         let (slug, display_name) = (format!("tenant-{n}"), String::new());
-        let new = NewTenant { slug, display_name, id: None, owner: format!("owner-{n}") };
+        let new = NewTenant { slug, display_name, id: None, owner: format!("owner-{n}"), home: String::new() };
         let began = Instant::now();
         let tenant = operator.create_tenant(&new).await.unwrap().tenant;
         let declared = operator.declare_all(tenant.id, vec![key("signing", OnRemove::Disable)]).await.unwrap();
@@ -131,7 +131,13 @@ async fn the_operators_rows_are_taken_and_answered_within_a_second() {
     assert!(times[times.len() / 2] < SOON, "told, not found out: {times:?}");
     assert_eq!(fresh().await.len(), 1, "one process");
     // A tenant without any entry has its tables, too.
-    let new = NewTenant { slug: "bare".into(), display_name: String::new(), id: None, owner: "bare".into() };
+    let new = NewTenant {
+        slug: "bare".into(),
+        display_name: String::new(),
+        id: None,
+        owner: "bare".into(),
+        home: String::new(),
+    };
     let bare = operator.create_tenant(&new).await.unwrap().tenant;
     while !all_seen(&fresh().await, bare.changed) {
         told(&mut notices, |notice| notice == Notice::Instances).await;

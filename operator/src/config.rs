@@ -39,6 +39,14 @@ pub struct WatchSettings {
     pub namespaces: Vec<String>,
 }
 
+impl WatchSettings {
+    /// Whether what lies in this namespace is seen; where it lies may be unknown.
+    #[must_use]
+    pub fn covers(&self, namespace: Option<&str>) -> bool {
+        self.namespaces.is_empty() || namespace.is_some_and(|name| self.namespaces.iter().any(|one| one == name))
+    }
+}
+
 /// Leader election.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -91,16 +99,26 @@ impl LeaseSettings {
 }
 
 /// The listeners.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ServerSettings {
     /// Probes and metrics.
-    pub admin: Listener,
+    pub admin: AdminSettings,
 }
 
-impl Default for ServerSettings {
+/// The admin listener.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AdminSettings {
+    /// Address and port.
+    pub address: String,
+    /// CA certificates (PEM); who shows a client certificate of one of them reads `/metrics`, beside the process's own probes.
+    pub client_ca: Option<PathBuf>,
+}
+
+impl Default for AdminSettings {
     fn default() -> Self {
-        Self { admin: Listener { address: "0.0.0.0:9090".to_owned() } }
+        Self { address: "0.0.0.0:9090".to_owned(), client_ca: None }
     }
 }
 
@@ -112,7 +130,7 @@ pub struct Images {
     pub kms: String,
     /// Identity.
     pub identity: String,
-    /// The managed PostgreSQL.
+    /// The managed PostgreSQL; its tag is PostgreSQL's version, as the chart's.
     pub postgres: String,
     /// `Always`, `IfNotPresent` or `Never`.
     pub pull_policy: String,
@@ -124,7 +142,7 @@ impl Default for Images {
         Self {
             kms: format!("keyrealm/kms:{version}"),
             identity: format!("keyrealm/identity:{version}"),
-            postgres: format!("keyrealm/postgres:{version}"),
+            postgres: "keyrealm/postgres:15".to_owned(),
             pull_policy: "IfNotPresent".to_owned(),
         }
     }
@@ -171,7 +189,8 @@ impl Settings {
     pub fn check(&self) -> Result<(), ConfigError> {
         let mut wrong = Vec::new();
         let lease = &self.lease;
-        wrong.extend(self.server.admin.problem("server.admin.address"));
+        let admin = Listener { address: self.server.admin.address.clone() };
+        wrong.extend(admin.problem("server.admin.address"));
         for name in &self.watch.namespaces {
             if !is_label(name) {
                 wrong.push(format!("watch.namespaces: `{name}` is no name of a namespace"));
@@ -263,6 +282,7 @@ mod tests {
     #[test]
     fn the_defaults_can_be_used() {
         Settings::default().check().unwrap();
+        assert_eq!(Settings::default().images.postgres, "keyrealm/postgres:15");
         assert!(with(&[]).lease.enabled);
     }
 
@@ -301,6 +321,13 @@ mod tests {
         let environment = vec![("KEYREALM_OPERATOR__WATCH__NAMESPACES".to_owned(), "a,b".to_owned())];
         let sources = Sources { product: "operator", files: &[], environment, flags: Vec::new() };
         assert_eq!(load::<Settings>(&sources).unwrap().watch.namespaces, ["a", "b"]);
+    }
+
+    #[test]
+    fn what_is_seen() {
+        let some = with(&["watch.namespaces=a,b"]).watch;
+        assert!(some.covers(Some("b")) && !some.covers(Some("c")) && !some.covers(None));
+        assert!(WatchSettings::default().covers(Some("c")) && WatchSettings::default().covers(None));
     }
 
     #[test]

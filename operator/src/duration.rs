@@ -19,6 +19,12 @@ const DIGITS: usize = 12;
 
 /// Reads one that is more than nothing; `None` for everything else.
 #[must_use]
+pub fn positive(text: &str) -> Option<Duration> {
+    parse(text).filter(|duration| !duration.is_zero())
+}
+
+/// Reads one, `0s` too; `None` for everything else.
+#[must_use]
 pub fn parse(text: &str) -> Option<Duration> {
     let mut rest = text;
     let mut total: u128 = 0;
@@ -36,7 +42,7 @@ pub fn parse(text: &str) -> Option<Duration> {
         total = total.checked_add(number.checked_mul(*unit)?.checked_div(scale)?)?;
         rest = after;
     }
-    let nanoseconds = u64::try_from(total).ok().filter(|total| *total > 0)?;
+    let nanoseconds = u64::try_from(total).ok().filter(|_| !text.is_empty())?;
     Some(Duration::from_nanos(nanoseconds))
 }
 
@@ -68,10 +74,12 @@ mod tests {
     /// Among them what makes the client library's reader panic.
     #[test]
     fn everything_else_is_refused() {
-        for text in
-            ["", "0", "0s", "8", "h", "-8h", "+8h", "8h-3h", "1e300h", "999999999999h", "8 h", "8d", "1..5h", ".h"]
-        {
+        for text in ["", "0", "8", "h", "-8h", "+8h", "8h-3h", "1e300h", "999999999999h", "8 h", "8d", "1..5h", ".h"] {
             assert_eq!(parse(text), None, "{text}");
         }
+        for nothing in ["0s", "0h0m", "0.0s"] {
+            assert_eq!((parse(nothing), positive(nothing)), (Some(Duration::ZERO), None), "{nothing}");
+        }
+        assert_eq!(positive("1s"), Some(Duration::from_secs(1)));
     }
 }

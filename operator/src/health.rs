@@ -20,6 +20,7 @@ use keyrealm_tls::{
 use tokio::net::TcpListener;
 use url::Url;
 
+use crate::config::AdminSettings;
 use crate::journal::Journal;
 use crate::metrics::Metrics;
 use crate::stores::{Kind, Stores};
@@ -103,7 +104,8 @@ impl AdminChain {
     ///
     /// # Errors
     /// When the address is taken, or the files cannot be read back.
-    pub async fn serve(&self, address: &str, health: Health, metrics: Metrics) -> Result<Admin> {
+    pub async fn serve(&self, settings: &AdminSettings, health: Health, metrics: Metrics) -> Result<Admin> {
+        let address = &settings.address;
         let socket = TcpListener::bind(address)
             .await
             .with_context(|| format!("cannot listen on {address} (server.admin.address)"))?;
@@ -111,7 +113,8 @@ impl AdminChain {
         let trust = TrustBundle::from_file(&self.files.ca, self.clock.now())?;
         let (identity, watch) =
             ReloadingIdentity::watch(self.files.server.clone(), trust.clone(), Arc::clone(&self.clock))?;
-        let tls = server_config(&identity, &ClientAuth::Optional(&trust))?;
+        let clients = self.clients(settings.client_ca.as_deref(), &trust)?;
+        let tls = server_config(&identity, &ClientAuth::Optional(&clients))?;
         let standard = Standard {
             clock: Arc::clone(&self.clock),
             randomness: Arc::clone(&self.random),
@@ -122,6 +125,17 @@ impl AdminChain {
         let limits = Limits { connections: 64, ..Limits::default() };
         let serving = Serving::start(vec![Listener { name: "admin", socket, tls, router }], limits);
         Ok(Admin { address, serving, _watch: watch })
+    }
+
+    /// Whose client certificates are taken: the chain's own, and those of the CAs that somebody gave.
+    fn clients(&self, given: Option<&Path>, own: &TrustBundle) -> Result<TrustBundle> {
+        let Some(path) = given else { return Ok(own.clone()) };
+        let what = || format!("server.admin.client_ca {}: must be a file of CA certificates (PEM)", path.display());
+        let given = std::fs::read(path).with_context(what)?;
+        // By itself first: one that is no bundle is not hidden by our own.
+        TrustBundle::from_pem(&given, self.clock.now()).with_context(what)?;
+        let both = [self.chain.trust_bundle_pem().as_bytes(), b"\n", &given].concat();
+        TrustBundle::from_pem(&both, self.clock.now()).with_context(what)
     }
 }
 
@@ -143,7 +157,7 @@ impl Admin {
 /// Names of realms stand in the figures: like all but the probes they ask for a client certificate.
 fn figures(metrics: &Metrics, request: &Request<axum::body::Body>) -> Response {
     if request.extensions().get::<Peer>().is_none_or(|peer| peer.certificates.is_none()) {
-        return (StatusCode::UNAUTHORIZED, "show a client certificate of the admin chain (runtime_dir)\n")
+        return (StatusCode::UNAUTHORIZED, "show a client certificate of a CA of server.admin.client_ca\n")
             .into_response();
     }
     let content = [(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")];

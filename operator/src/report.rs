@@ -1,6 +1,41 @@
 //! How an object stands, as conditions. Pure: the same report twice changes nothing.
 
 use crds::{Condition, ConditionStatus, READY, RECONCILING, STALLED};
+use keyrealm_base::Timestamp;
+
+/// Every reason of a condition. docs/resources.md and docs/operations.md say what to do for each; a test compares.
+pub const REASONS: &[&str] = &[
+    "DatabaseUnreachable",
+    "DatabaseRefused",
+    "DatabaseInUse",
+    "DatabaseSecretMissing",
+    "UnsealKeyMissing",
+    "RootKeyMissing",
+    "RoleSecretMissing",
+    "ForeignObject",
+    "RolloutInProgress",
+    "InstancesNotReady",
+    "RealmNotFound",
+    "RealmNotReady",
+    "NamespaceNotAllowed",
+    "SlugTaken",
+    "IdTaken",
+    "TenantRetained",
+    "EntriesFailed",
+    "EntriesPending",
+    "NotMigrated",
+    "SecretMissing",
+    "Deleting",
+    "InvalidSpec",
+    "Conflict",
+    "Forbidden",
+    "ApiServerUnreachable",
+    "ApiServerRefused",
+    "TenantsNotReady",
+    "Resetting",
+    "Expired",
+    "Ready",
+];
 
 /// How an object stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,19 +63,24 @@ impl Report {
     /// Ready.
     #[must_use]
     pub fn ready(message: impl Into<String>) -> Self {
-        Self { state: State::Ready, reason: "Ready", message: message.into() }
+        Self::new(State::Ready, "Ready", message)
     }
 
     /// Under way.
     #[must_use]
     pub fn reconciling(reason: &'static str, message: impl Into<String>) -> Self {
-        Self { state: State::Reconciling, reason, message: message.into() }
+        Self::new(State::Reconciling, reason, message)
     }
 
     /// Somebody has to change something.
     #[must_use]
     pub fn stalled(reason: &'static str, message: impl Into<String>) -> Self {
-        Self { state: State::Stalled, reason, message: message.into() }
+        Self::new(State::Stalled, reason, message)
+    }
+
+    fn new(state: State, reason: &'static str, message: impl Into<String>) -> Self {
+        debug_assert!(REASONS.contains(&reason), "{reason}: belongs into REASONS and the guides");
+        Self { state, reason, message: message.into() }
     }
 
     /// The conditions that follow; one whose status is as before keeps its time. `now` is RFC 3339.
@@ -66,9 +106,20 @@ impl Report {
     }
 }
 
+/// A time as Kubernetes writes it: RFC 3339 without fractions.
+#[must_use]
+pub fn time(now: Timestamp) -> String {
+    Timestamp::from_seconds(now.seconds()).to_string()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn times_have_no_fractions() {
+        assert_eq!(time(Timestamp::from_millis(1_767_225_600_987)), "2026-01-01T00:00:00Z");
+    }
 
     #[test]
     fn a_condition_keeps_its_time_until_its_status_changes() {

@@ -128,7 +128,7 @@ pub async fn run(settings: Settings, deps: Deps, stop: impl Future<Output = ()>)
     health.set("stores", Check::Failed("starting".to_owned()));
     let chain = AdminChain::make(&context.settings.runtime_dir, Arc::clone(&deps.clock), Arc::clone(&deps.random))?;
     // Before anything else: a follower is alive and ready, too.
-    let admin = chain.serve(&context.settings.server.admin.address, health.clone(), context.metrics.clone()).await?;
+    let admin = chain.serve(&context.settings.server.admin, health.clone(), context.metrics.clone()).await?;
     tracing::info!(api_server = %parts.server.url(), admin = %admin.address, "the operator starts");
     let mut tasks = Tasks::default();
     parts.watch(&mut tasks);

@@ -9,9 +9,55 @@ use keyrealm_base::{Clock, SystemClock};
 use keyrealm_crypto::SystemRandom;
 use keyrealm_http::client::{ClientOptions, HttpsClient};
 use keyrealm_http::{Check, Health};
+use keyrealm_pki::{CaChain, ChainSpec, LeafSpec, LeafUsage, NameStyle};
 use keyrealm_tls::{Identity, IdentityFiles, ReloadingIdentity, TrustBundle, client_config};
+use operator::config::AdminSettings;
 use operator::health::{AdminChain, live, ready};
 use operator::metrics::Metrics;
+
+fn settings(client_ca: Option<std::path::PathBuf>) -> AdminSettings {
+    AdminSettings { address: "127.0.0.1:0".to_owned(), client_ca }
+}
+
+/// A CA's bundle, and the certificate of a client of it.
+fn authority(name: &str) -> (String, Arc<ReloadingIdentity>) {
+    let style = NameStyle::Descriptive { name: name.to_owned() };
+    let chain = CaChain::generate(&ChainSpec::new(style), &SystemClock, &SystemRandom).unwrap();
+    let leaf = chain.issue_leaf(&LeafSpec::new("scraper", LeafUsage::Client), &SystemClock, &SystemRandom).unwrap();
+    let trust = TrustBundle::from_pem(chain.trust_bundle_pem().as_bytes(), SystemClock.now()).unwrap();
+    let (certificate, key) = (leaf.chain_pem.as_bytes(), leaf.key_pem.as_bytes());
+    let identity = Identity::from_pem(certificate, key, &trust, SystemClock.now()).unwrap();
+    (chain.trust_bundle_pem().to_owned(), ReloadingIdentity::new(identity))
+}
+
+/// The given CA's clients read metrics, those of others do not get in, and the probes go on.
+#[tokio::test(flavor = "multi_thread")]
+async fn metrics_are_read_by_clients_of_the_given_ca() {
+    let folder = tempfile::tempdir().unwrap();
+    let given = folder.path().join("given.crt");
+    let ((bundle, scraper), (_, other)) = (authority("Monitoring"), authority("Others"));
+    let chain = AdminChain::make(folder.path(), Arc::new(SystemClock), Arc::new(SystemRandom)).unwrap();
+    for content in [None, Some("no certificate"), Some("")] {
+        content.map(|content| std::fs::write(&given, content).unwrap());
+        let refused = chain.serve(&settings(Some(given.clone())), Health::default(), Metrics::default()).await;
+        let refused = format!("{:#}", refused.err().unwrap());
+        assert!(refused.contains("server.admin.client_ca") && refused.contains("given.crt"), "{refused}");
+    }
+    std::fs::write(&given, bundle).unwrap();
+    let admin = chain.serve(&settings(Some(given)), Health::default(), Metrics::default()).await.unwrap();
+    live(folder.path(), &admin.address.to_string()).await.unwrap();
+    let trust = TrustBundle::from_file(&folder.path().join("ca.crt"), SystemClock.now()).unwrap();
+    let url = format!("https://localhost:{}/metrics", admin.address.port()).parse().unwrap();
+    let addresses = HashMap::from([(format!("localhost:{}", admin.address.port()), admin.address)]);
+    let client = |identity: Option<&Arc<ReloadingIdentity>>| {
+        let options = ClientOptions { addresses: addresses.clone(), ..ClientOptions::default() };
+        HttpsClient::new(&client_config(&trust, identity).unwrap(), options)
+    };
+    assert_eq!(client(Some(&scraper)).get(&url).await.unwrap().status, 200);
+    assert_eq!(client(None).get(&url).await.unwrap().status, 401);
+    assert!(client(Some(&other)).get(&url).await.is_err(), "a stranger's certificate is no certificate");
+    admin.stop().await;
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn live_and_ready_tell_the_truth_with_reasons_and_metrics_ask_for_a_certificate() {
@@ -21,7 +67,7 @@ async fn live_and_ready_tell_the_truth_with_reasons_and_metrics_ask_for_a_certif
     let (health, metrics) = (Health::default(), Metrics::default());
     metrics.leader(true);
     let chain = AdminChain::make(folder.path(), Arc::new(SystemClock), Arc::new(SystemRandom)).unwrap();
-    let admin = chain.serve("127.0.0.1:0", health.clone(), metrics).await.unwrap();
+    let admin = chain.serve(&settings(None), health.clone(), metrics).await.unwrap();
     let address = admin.address.to_string();
     health.set("stores", Check::Failed("no list yet of: Secret".to_owned()));
     live(folder.path(), &address).await.unwrap();

@@ -26,6 +26,9 @@ pub struct Tenant {
     pub enabled: bool,
     /// The UID of the resource that declares it; empty for one that `--demo` made, or that was retained.
     pub owner: String,
+    /// `namespace/name` of the resource that declares it or, once it is retained, that declared it last: from there it may be
+    /// adopted. Empty when no resource ever did.
+    pub home: String,
     /// The generation of the registry at which this row last changed.
     pub changed: i64,
 }
@@ -35,6 +38,12 @@ impl Tenant {
     #[must_use]
     pub fn is_retained(&self) -> bool {
         self.owner.is_empty() && !self.enabled
+    }
+
+    /// The namespace of [`Tenant::home`].
+    #[must_use]
+    pub fn home_namespace(&self) -> Option<&str> {
+        self.home.split_once('/').map(|(namespace, _)| namespace)
     }
 }
 

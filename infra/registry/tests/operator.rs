@@ -38,7 +38,13 @@ fn passwords(kms: &str) -> [(Product, SecretBytes); 2] {
 }
 
 fn new(slug: &str, owner: &str) -> NewTenant {
-    NewTenant { slug: slug.into(), display_name: slug.to_uppercase(), id: None, owner: owner.into() }
+    NewTenant {
+        slug: slug.into(),
+        display_name: slug.to_uppercase(),
+        id: None,
+        owner: owner.into(),
+        home: format!("team/{owner}"),
+    }
 }
 
 impl Operator {
@@ -207,6 +213,7 @@ async fn a_second_owner_gets_nothing_of_the_first_ones() {
     let refused = async |new: NewTenant| o.registrar.create_tenant(&new).await.unwrap_err();
     let error = refused(new("acme", "owner-2")).await;
     assert!(matches!(&error, RegistryError::SlugTaken { owner, .. } if owner == "owner-1"), "{error}");
+    assert!(!error.to_string().contains("owner-1") && !error.to_string().contains(&id.to_string()), "{error}");
     let error = refused(NewTenant { id: Some(id), ..new("other", "owner-2") }).await;
     assert!(matches!(&error, RegistryError::IdTaken { slug, .. } if slug == "acme"), "{error}");
     let error = refused(new("another", "owner-1")).await;
@@ -216,7 +223,7 @@ async fn a_second_owner_gets_nothing_of_the_first_ones() {
     for error in [
         o.registrar.disable_tenant(id, "owner-2").await.map(drop).unwrap_err(),
         o.registrar.retain_tenant(id, "owner-2").await.map(drop).unwrap_err(),
-        o.registrar.adopt_tenant(id, "owner-2").await.map(drop).unwrap_err(),
+        o.registrar.adopt_tenant(id, "owner-2", "other/owner-2").await.map(drop).unwrap_err(),
         o.registrar.archive_tenant(id, "owner-2", SystemClock.now()).await.map(drop).unwrap_err(),
         o.registrar.destroy_and_drop(id, "owner-2").await.unwrap_err(),
         o.registrar.set_display_name(id, "owner-2", "x").await.map(drop).unwrap_err(),
@@ -388,8 +395,17 @@ async fn a_retained_tenant_waits_to_be_adopted() {
     assert_eq!(o.registrar.retain_tenant(id, "owner-1").await.unwrap(), generation, "again is no change");
     let refused = o.registrar.create_tenant(&new("acme", "owner-2")).await.unwrap_err();
     assert!(matches!(&refused, RegistryError::Retained { id: found, .. } if *found == id), "{refused}");
-    let adopted = o.registrar.adopt_tenant(id, "owner-2").await.unwrap();
-    assert!(adopted.enabled && adopted.owner == "owner-2" && adopted.changed > generation);
+    assert!(!refused.to_string().contains(&id.to_string()), "{refused}");
+    let mut tx = o.registrar.database().control_read().await.unwrap();
+    assert_eq!(tenants::by_id(&mut tx, id).await.unwrap().unwrap().home, "team/owner-1", "whose it was is still known");
+    drop(tx);
+    let adopted = o.registrar.adopt_tenant(id, "owner-2", "other/owner-2").await.unwrap();
+    assert!(
+        adopted.enabled
+            && adopted.owner == "owner-2"
+            && adopted.home == "other/owner-2"
+            && adopted.changed > generation
+    );
     assert_eq!(o.registrar.create_tenant(&new("acme", "owner-2")).await.unwrap().tenant, adopted);
     assert_eq!(o.registrar.drift().await.unwrap(), []);
     assert_eq!(o.count(&format!("SELECT count(*) FROM {}.things", Space::Tenant(Product::Kms, id))).await, 1);

@@ -323,6 +323,7 @@ mod tests {
             display_name: "A".to_owned(),
             enabled: true,
             owner: "uid".to_owned(),
+            home: "team/a".to_owned(),
             changed,
         };
         let instance = Instance {

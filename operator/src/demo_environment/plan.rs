@@ -9,7 +9,7 @@ use keyrealm_base::Timestamp;
 use super::expand::{COVERS, Expansion, RESET_TOKEN};
 use crate::child::{Child, ChildKind, ChildRef, Seen};
 use crate::duration;
-use crate::report::{Report, State};
+use crate::report::{REASONS, Report, State};
 
 /// While its parts are not ready.
 const SOON: Duration = Duration::from_secs(5);
@@ -47,37 +47,6 @@ impl Said {
         Self { state: State::Ready, reason: READY.to_owned(), message: String::new() }
     }
 }
-
-/// Reasons of Realms and Tenants that are handed on.
-const REASONS: &[&str] = &[
-    "DatabaseUnreachable",
-    "DatabaseRefused",
-    "DatabaseInUse",
-    "DatabaseSecretMissing",
-    "UnsealKeyMissing",
-    "RootKeyMissing",
-    "RoleSecretMissing",
-    "ForeignObject",
-    "RolloutInProgress",
-    "InstancesNotReady",
-    "ImageProblem",
-    "RealmNotFound",
-    "RealmNotReady",
-    "NamespaceNotAllowed",
-    "SlugTaken",
-    "IdTaken",
-    "TenantRetained",
-    "EntriesFailed",
-    "EntriesPending",
-    "NotMigrated",
-    "SecretMissing",
-    "Deleting",
-    "InvalidSpec",
-    "Conflict",
-    "Forbidden",
-    "ApiServerUnreachable",
-    "ApiServerRefused",
-];
 
 /// A Realm or Tenant that is there.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -209,7 +178,7 @@ pub fn plan(desired: &DemoEnvironment, observed: &Observed, now: Timestamp) -> P
 /// Its end, if it has one.
 fn expires(desired: &DemoEnvironment) -> Result<Option<Timestamp>, Report> {
     let Some(ttl) = &desired.spec.ttl else { return Ok(None) };
-    let Some(length) = duration::parse(ttl) else {
+    let Some(length) = duration::positive(ttl) else {
         let message = format!("spec.ttl {ttl}: expected a duration as 8h or 90m, more than nothing");
         return Err(Report::stalled("InvalidSpec", message));
     };

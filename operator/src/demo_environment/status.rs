@@ -4,18 +4,16 @@ use crds::{DemoEnvironment, DemoEnvironmentStatus};
 use keyrealm_base::Timestamp;
 
 use super::plan::Plan;
-use crate::report::Report;
+use crate::report::{Report, time};
 
 /// The status that follows. What says nothing new keeps its times.
 #[must_use]
 pub fn status(demo: &DemoEnvironment, plan: &Plan, report: &Report, now: Timestamp) -> DemoEnvironmentStatus {
     let before = demo.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
     let generation = demo.metadata.generation.unwrap_or_default();
-    // Without fractions, as Kubernetes writes times.
-    let now = Timestamp::from_seconds(now.seconds()).to_string();
     DemoEnvironmentStatus {
         observed_generation: demo.metadata.generation,
-        conditions: report.conditions(generation, before, &now),
+        conditions: report.conditions(generation, before, &time(now)),
         endpoints: Some(plan.endpoints.clone()),
         credentials_secret: plan.credentials_secret.clone(),
         expires: plan.expires.map(|end| end.to_string()),

@@ -27,7 +27,7 @@ pub fn plan(home: &Home<'_>, observed: &Observed, deletion: &Deletion, now: Time
     }
     let patient = now.since(deletion.since) < PATIENCE;
     if deletion.tenants_ending > 0 && patient {
-        return wait("Tenants of this Realm are being deleted, which needs its database");
+        return wait("Tenants of this Realm are to be deleted first, which needs its database");
     }
     if home.spec.deletion_policy == RealmDeletionPolicy::Retain {
         return go(vec![Step::Release(None)]);

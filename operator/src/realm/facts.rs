@@ -69,7 +69,7 @@ impl Observed {
 pub struct Deletion {
     /// Since when.
     pub since: Timestamp,
-    /// Tenants of it that are being deleted and need its database for that.
+    /// Tenants of it that are being deleted or are about to be, and need its database for that.
     pub tenants_ending: usize,
     /// The servers' Deployments.
     pub servers: Vec<ChildRef>,

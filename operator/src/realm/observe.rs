@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
-use crds::{Realm, RealmDeletionPolicy};
+use crds::{Realm, RealmDeletionPolicy, Tenant};
 use k8s_openapi::api::core::v1::Secret;
 use keyrealm_base::Timestamp;
 use kube::ResourceExt;
@@ -81,13 +81,25 @@ pub(super) async fn observe(pass: &Pass<'_>) -> Result<(Observed, Option<Arc<Rea
     Ok((observed, database))
 }
 
+/// The UID of what made an object.
+fn controller<K: ResourceExt>(object: &K) -> Option<&str> {
+    let reference = object.owner_references().iter().find(|reference| reference.controller == Some(true));
+    reference.map(|reference| reference.uid.as_str())
+}
+
+/// Whether a Tenant has use for its Realm's database before that goes: it is being deleted, or it goes with what made both,
+/// of which the garbage collection takes now the one and now the other first.
+fn ends_first(realms_controller: Option<&str>, tenant: &Tenant) -> bool {
+    let deleting = tenant.metadata.deletion_timestamp.is_some() && !tenant.finalizers().is_empty();
+    deleting || (realms_controller.is_some() && controller(tenant) == realms_controller)
+}
+
 fn deletion(pass: &Pass<'_>) -> Option<Deletion> {
     let at = pass.realm.metadata.deletion_timestamp.as_ref()?;
     let (stores, home) = (&pass.context.stores, &pass.home);
     let place = (home.namespace.to_owned(), home.name.to_owned());
-    let ending = stores.tenants().state_filter(|tenant| {
-        tenant.metadata.deletion_timestamp.is_some() && realm_of(tenant) == place && !tenant.finalizers().is_empty()
-    });
+    let controller = controller(pass.realm);
+    let ending = stores.tenants().state_filter(|tenant| realm_of(tenant) == place && ends_first(controller, tenant));
     let servers = Part::SERVERS.map(|part| home.at(ChildKind::Deployment, part.name()));
     let marker = Ownership::Marker { uid: home.uid.to_owned() };
     let secrets = stores.children_of(ChildKind::Secret, home.namespace, (crds::REALM_LABEL, home.name));
@@ -320,5 +332,35 @@ fn not_there<T>(kept: Kept<Seen>) -> Kept<T> {
         Kept::Ending => Kept::Ending,
         Kept::Unusable(why) => Kept::Unusable(why),
         Kept::Missing | Kept::There(_) => Kept::Missing,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn tenant(metadata: Value) -> Tenant {
+        let mut tenant = Tenant::new("acme", serde_json::from_value(json!({"realmRef": {"name": "main"}})).unwrap());
+        tenant.metadata = serde_json::from_value(metadata).unwrap();
+        tenant
+    }
+
+    #[test]
+    fn tenants_that_go_with_what_made_the_realm_end_first() {
+        let maker = |uid: &str, controller: bool| {
+            json!({"ownerReferences": [{"apiVersion": "keyrealm.dev/v1alpha1", "kind": "DemoEnvironment", "name": "shop",
+                "uid": uid, "controller": controller}]})
+        };
+        let shop = tenant(maker("shop-uid", true));
+        assert!(ends_first(Some("shop-uid"), &shop), "not deleted yet, but about to be");
+        assert!(!ends_first(Some("other-uid"), &shop) && !ends_first(None, &shop));
+        assert!(!ends_first(Some("shop-uid"), &tenant(maker("shop-uid", false))));
+        assert!(!ends_first(None, &tenant(json!({}))), "without makers they have none in common");
+        let deleted =
+            |finalizers: Value| tenant(json!({"deletionTimestamp": "2026-01-01T00:00:00Z", "finalizers": finalizers}));
+        assert!(ends_first(None, &deleted(json!(["keyrealm.dev/operator"]))));
+        assert!(!ends_first(None, &deleted(json!([]))));
     }
 }

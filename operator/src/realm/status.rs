@@ -10,7 +10,7 @@ use super::ready;
 use crate::child::ChildKind;
 use crate::children::{Home, Part, secret};
 use crate::error::ApiError;
-use crate::report::Report;
+use crate::report::{Report, time};
 use crate::wake::OwnerKind;
 
 /// The status that follows from what was seen. What cannot be told at the moment stays as it was.
@@ -69,7 +69,7 @@ pub fn status(
 pub(super) async fn write(pass: &Pass<'_>, observed: &Observed, plan: &Plan) -> Result<(), Error> {
     let before = pass.realm.status.clone().unwrap_or_default();
     let generation = pass.realm.metadata.generation.unwrap_or_default();
-    let now = pass.context.clock.now().to_string();
+    let now = time(pass.context.clock.now());
     let status = status(&pass.home, &before, observed, &plan.report, generation, &now);
     figures(pass, observed);
     Ok(patch(pass, &status).await?)
@@ -79,7 +79,7 @@ pub(super) async fn write(pass: &Pass<'_>, observed: &Observed, plan: &Plan) -> 
 pub(super) async fn failed(pass: &Pass<'_>, report: &Report) -> Result<(), ApiError> {
     let mut status = pass.realm.status.clone().unwrap_or_default();
     let generation = pass.realm.metadata.generation.unwrap_or_default();
-    let now = pass.context.clock.now().to_string();
+    let now = time(pass.context.clock.now());
     status.observed_generation = Some(generation);
     status.conditions = report.conditions(generation, &status.conditions, &now);
     patch(pass, &status).await

@@ -1,6 +1,6 @@
 //! The store of one kind that people write, fed by one watch or by one for each namespace, and by our own writes.
 
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 use std::sync::{Arc, Mutex};
 
 use kube::ResourceExt;
@@ -24,12 +24,17 @@ pub struct Changed<K> {
 pub struct Feed<K: Kind> {
     store: Store<K>,
     writer: Mutex<Writer<K>>,
+    /// UIDs of objects that a watch said are gone: the answer to our own last write may come after that.
+    gone: Mutex<VecDeque<String>>,
 }
+
+/// As many as go while an answer is under way.
+const GONE: usize = 1024;
 
 impl<K: Kind> Default for Feed<K> {
     fn default() -> Self {
         let writer = Writer::default();
-        Self { store: writer.as_reader(), writer: Mutex::new(writer) }
+        Self { store: writer.as_reader(), writer: Mutex::new(writer), gone: Mutex::default() }
     }
 }
 
@@ -42,6 +47,9 @@ impl<K: Kind> Feed<K> {
 
     /// An object as it is, or was: what is newer stays.
     pub fn put(&self, object: K) -> Option<Changed<K>> {
+        if self.is_gone(&object.uid().unwrap_or_default()) {
+            return None;
+        }
         let mut writer = self.writer.lock().ok()?;
         let before = self.store.get(&ObjectRef::from_obj(&object));
         let version = |object: &K| object.resource_version().unwrap_or_default();
@@ -54,8 +62,23 @@ impl<K: Kind> Feed<K> {
         Some(Changed { before, after: Some(Arc::new(object)) })
     }
 
-    /// An object is gone.
+    /// Whether a watch said that the object with this UID is gone.
+    pub fn is_gone(&self, uid: &str) -> bool {
+        self.gone.lock().is_ok_and(|gone| gone.iter().any(|one| one == uid))
+    }
+
+    /// An object is gone, and does not come back.
     pub fn remove(&self, object: K) -> Option<Changed<K>> {
+        if let (Ok(mut gone), Some(uid)) = (self.gone.lock(), object.uid()) {
+            gone.push_back(uid);
+            if gone.len() > GONE {
+                gone.pop_front();
+            }
+        }
+        self.take_out(object)
+    }
+
+    fn take_out(&self, object: K) -> Option<Changed<K>> {
         let mut writer = self.writer.lock().ok()?;
         let before = self.store.get(&ObjectRef::from_obj(&object))?;
         // Another one with its name has been made meanwhile.
@@ -72,7 +95,7 @@ impl<K: Kind> Feed<K> {
         let within = |object: &K| namespace.is_none() || object.namespace().as_deref() == namespace;
         let gone = self.store.state_filter(|object| within(object) && !there.contains(&ObjectRef::from_obj(object)));
         let mut changed: Vec<Changed<K>> =
-            gone.into_iter().filter_map(|object| self.remove(K::clone(&object))).collect();
+            gone.into_iter().filter_map(|object| self.take_out(K::clone(&object))).collect();
         changed.extend(listed.into_iter().filter_map(|object| self.put(object)));
         changed
     }
@@ -116,5 +139,23 @@ mod tests {
         feed.ready();
         assert_eq!(feed.store().len(), 1);
         assert!(feed.replace(Some("other"), Vec::new()).is_empty(), "another namespace's list");
+    }
+
+    /// The write that takes the last finalizer off is answered after the watch has told of the end: a Tenant that came back
+    /// so would hold its slug for ever.
+    #[test]
+    fn what_a_watch_said_is_gone_does_not_come_back() {
+        let feed = Feed::<Tenant>::default();
+        feed.put(tenant("a", "1", "10"));
+        assert!(feed.remove(tenant("a", "1", "12")).is_some());
+        assert!(feed.put(tenant("a", "1", "11")).is_none() && feed.is_gone("1"));
+        assert!(feed.put(tenant("a", "2", "13")).is_some(), "another one of its name");
+        // A list may be older than what we made since.
+        feed.replace(None, Vec::new());
+        assert!(feed.put(tenant("a", "2", "13")).is_some());
+        for uid in 10..10 + 2 * GONE {
+            feed.remove(tenant("b", &uid.to_string(), "14"));
+        }
+        assert!(feed.gone.lock().unwrap().len() == GONE);
     }
 }

@@ -168,13 +168,73 @@ pub fn wakes<K: Kind>(stores: &Stores, changed: &Changed<K>, own: bool) -> Vec<W
         wakes.push(Wake::new(K::KIND, &namespace, &object.name_any()));
     }
     let facet = |object: &Option<std::sync::Arc<K>>| object.as_ref().map(|object| object.facet());
-    if facet(&changed.before) != facet(&changed.after) {
+    let changes = facet(&changed.before) != facet(&changed.after);
+    if changes {
         wakes.extend(K::concerns(stores, changed));
-        let controller = object.owner_references().iter().find(|reference| reference.controller == Some(true));
-        wakes.extend(controller.and_then(|reference| {
-            let ours = reference.api_version.split('/').next() == Some(crds::GROUP);
-            Some(Wake::new(OwnerKind::named(&reference.kind).filter(|_| ours)?, &namespace, &reference.name))
-        }));
     }
+    wakes.extend(controller(object.as_ref()).filter(|_| changes || said(&changed.before) != said(&changed.after)));
     wakes
+}
+
+/// What made an object, if that is one of ours.
+fn controller<K: Kind>(object: &K) -> Option<Wake> {
+    let reference = object.owner_references().iter().find(|reference| reference.controller == Some(true))?;
+    let ours = reference.api_version.split('/').next() == Some(crds::GROUP);
+    let kind = OwnerKind::named(&reference.kind).filter(|_| ours)?;
+    Some(Wake::new(kind, &object.namespace().unwrap_or_default(), &reference.name))
+}
+
+/// What its controller hands on. Nobody else is woken for it: messages change often, and a Realm has many Tenants.
+fn said<K: Kind>(object: &Option<std::sync::Arc<K>>) -> Option<(&str, i64)> {
+    let ready = object.as_ref()?.conditions().iter().find(|condition| condition.kind == READY)?;
+    Some((&ready.message, ready.observed_generation))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::applied::AppliedMemory;
+    use crate::report::Report;
+    use crate::wake::Queues;
+
+    fn tenant(maker: Option<&str>, report: &Report, generation: i64) -> Arc<Tenant> {
+        let conditions = report.conditions(generation, &[], "2026-01-01T00:00:00Z");
+        let owners = maker.map(|kind| {
+            json!([{"apiVersion": "keyrealm.dev/v1alpha1", "kind": kind, "name": "shop", "uid": "u", "controller": true}])
+        });
+        let tenant = json!({
+            "apiVersion": "keyrealm.dev/v1alpha1", "kind": "Tenant",
+            "metadata": {"name": "shop-1", "namespace": "team", "ownerReferences": owners},
+            "spec": {"realmRef": {"name": "main"}}, "status": {"conditions": conditions},
+        });
+        Arc::new(serde_json::from_value(tenant).unwrap())
+    }
+
+    #[test]
+    fn a_new_message_is_told_to_who_hands_it_on_and_to_nobody_else() {
+        let stores = Stores::new([], Queues::default(), AppliedMemory::default());
+        let woken = |maker, after: (&Report, i64)| {
+            let before = tenant(maker, &Report::stalled("SecretMissing", "there is no Secret a"), 1);
+            let changed = Changed { before: Some(before), after: Some(tenant(maker, after.0, after.1)) };
+            wakes(&stores, &changed, true)
+        };
+        let demo = Wake::new(OwnerKind::DemoEnvironment, "team", "shop");
+        let (same, other) = (
+            Report::stalled("SecretMissing", "there is no Secret a"),
+            Report::stalled("SecretMissing", "there is no Secret b"),
+        );
+        assert_eq!(woken(Some("DemoEnvironment"), (&other, 1)), [demo.clone()]);
+        assert_eq!(woken(Some("DemoEnvironment"), (&same, 2)), [demo.clone()], "it is of the newest generation now");
+        assert_eq!(woken(Some("DemoEnvironment"), (&same, 1)), []);
+        assert_eq!(woken(None, (&other, 2)), [], "a thousand Tenants do not wake their Realm for that");
+        assert_eq!(woken(Some("Pod"), (&other, 2)), []);
+        let realm = Wake::new(OwnerKind::Realm, "team", "main");
+        let reason = Report::stalled("EntriesFailed", "there is no Secret a");
+        assert_eq!(woken(Some("DemoEnvironment"), (&reason, 1)), [realm.clone(), demo]);
+        assert_eq!(woken(None, (&reason, 1)), [realm]);
+    }
 }

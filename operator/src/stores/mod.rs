@@ -214,6 +214,9 @@ impl Stores {
     /// An object of people's, as a watch shows it.
     pub(crate) fn put<K: Kind>(&self, mut object: K, own: bool) {
         let entry = Entry::of(object.meta());
+        if K::feed(self).is_gone(&entry.seen.uid) {
+            return;
+        }
         object.meta_mut().managed_fields = None;
         self.put_as_child(K::KIND, &entry, object.meta());
         if let Some(changed) = K::feed(self).put(object) {

@@ -10,7 +10,7 @@ use super::entries::{self, declared_texts};
 use super::memory::{Memory, Outcome, Source, lock};
 use super::observe::{ANSWER, Found, realm_key};
 use super::observed::DatabaseSeen;
-use super::plan::{Step, uid};
+use super::plan::{self, Step, uid};
 use crate::context::Context;
 use crate::error::ApiError;
 use crate::executor::Ensured;
@@ -121,7 +121,9 @@ impl Pass<'_> {
                 tracing::warn!(tenant = %id, owner, "the resource of a tenant is gone: it can be adopted");
             }
             Step::Adopt(id) => {
-                let adopted = self.registrar(step, async |registrar| registrar.adopt_tenant(*id, owner).await).await?;
+                let home = plan::home(self.tenant);
+                let adopted =
+                    self.registrar(step, async |registrar| registrar.adopt_tenant(*id, owner, &home).await).await?;
                 self.changed(adopted.changed);
                 metrics.tenant_schema("adopted");
             }
@@ -194,10 +196,7 @@ impl Pass<'_> {
     where
         F: AsyncFnOnce(&Registrar) -> Result<T, RegistryError>,
     {
-        let tenant = || {
-            let meta = &self.tenant.metadata;
-            format!("{}/{}", meta.namespace.as_deref().unwrap_or_default(), meta.name.as_deref().unwrap_or_default())
-        };
+        let tenant = || plan::home(self.tenant);
         let step = step.name();
         let Some(database) = &self.found.database else { return Err(Error::Closed { step, tenant: tenant() }) };
         match tokio::time::timeout(ANSWER, act(&database.registrar)).await {

@@ -1,6 +1,7 @@
 //! The entries of a Tenant as rows of the registry, and how far the products are with each. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use crds::{ClientType, EntryState, EntryStatus, Grant, KeyAlgorithm, OnRemove, OnRemoveKey, Pkce, Role, Tenant};
 use crds::{TenantClient, TenantUser};
@@ -11,11 +12,14 @@ use keyrealm_store::Product;
 use serde_json::Value;
 
 use super::observed::{ClientSecret, Password};
+use crate::duration;
 
 /// Reasons of a product that pass without anybody's doing.
 const PASSING: [&str; 2] = ["TenantNotMigrated", "DatabaseFailed"];
 /// As many as the status holds.
 const SHOWN: usize = 100;
+/// As the definition has it: longer nobody waits for a secret to end.
+const LONGEST_OVERLAP: Duration = Duration::from_hours(720);
 
 /// An entry that cannot be declared as it stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,6 +63,17 @@ pub fn display_name(tenant: &Tenant) -> &str {
 #[must_use]
 pub fn client_id(tenant: &Tenant, client: &TenantClient) -> String {
     client.client_id.clone().unwrap_or_else(|| format!("{}.{}", slug(tenant), client.name))
+}
+
+/// How long a client's former secret is valid.
+///
+/// # Errors
+/// When the text is no duration, with what would be one.
+pub fn overlap(client: &TenantClient) -> Result<Duration, String> {
+    let text = client.secret.as_ref().map_or("24h", |secret| secret.overlap.as_str());
+    duration::parse(text).filter(|overlap| *overlap <= LONGEST_OVERLAP).ok_or_else(|| {
+        format!("overlap `{text}`: write numbers with units, such as `24h`, `1h30m` or `0s` (at most 720h)")
+    })
 }
 
 /// What shall be declared. An entry whose source cannot be read keeps the secret or password that is declared: it is never
@@ -337,5 +352,27 @@ const fn role_name(wanted: Role) -> &'static str {
         Role::TenantAdmin => "tenant-admin",
         Role::User => "user",
         Role::Service => "service",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn overlaps() {
+        let read = |secret: Value| {
+            let client = json!({"name": "app", "type": "confidential", "grants": [], "scopes": [], "secret": secret});
+            overlap(&serde_json::from_value(client).unwrap())
+        };
+        for (text, seconds) in [("0s", 0), ("24h", 86_400), ("1h30m", 5_400), ("720h", 2_592_000)] {
+            assert_eq!(read(json!({"overlap": text})), Ok(Duration::from_secs(seconds)), "{text}");
+        }
+        assert_eq!(read(Value::Null), Ok(Duration::from_hours(24)));
+        for bad in ["", "24", "h", "1x", "-1h", "1h 30m", "721h", "99999999999999999999h", "1\u{e4}"] {
+            assert!(read(json!({"overlap": bad})).unwrap_err().contains("24h"), "{bad}");
+        }
     }
 }

@@ -8,7 +8,6 @@ pub mod entries;
 mod memory;
 mod observe;
 pub mod observed;
-mod overlap;
 pub mod plan;
 mod settled;
 mod sources;

@@ -17,7 +17,7 @@ use super::entries::{self, declared_texts};
 use super::memory::{Memory, Outcome, Remembered, Source, lock};
 use super::observed::{ClientSecret, DatabaseSeen, Holder, Observed, Password, RealmSeen, Registry};
 use super::plan::uid;
-use super::{allowed, client_secret, overlap, sources};
+use super::{allowed, client_secret, sources};
 use crate::child::ChildKind;
 use crate::context::Context;
 use crate::databases::{RealmDatabase, RealmKey, RegistryView};
@@ -88,8 +88,7 @@ pub(super) async fn observe(tenant: &Tenant, context: &Context, memory: &Memory)
         for client in tenant.spec.clients.iter().filter(|client| client.kind == ClientType::Confidential) {
             let secret = match client.secret.as_ref().and_then(|secret| secret.secret_ref.as_ref()) {
                 Some(source) => {
-                    let overlap = client.secret.as_ref().map_or("24h", |secret| &secret.overlap);
-                    reader.given(&client.name, source, overlap::parse(overlap).unwrap_or_default()).await?
+                    reader.given(&client.name, source, entries::overlap(client).unwrap_or_default()).await?
                 }
                 None => reader.generated(&client.name).await?,
             };
@@ -205,11 +204,15 @@ async fn read(tenant: &Tenant, context: &Context, database: &RealmDatabase) -> R
         registry.rows = desired::of_tenant(&mut tx, own.id).await?;
         registry.reports = observed::of_tenant(&mut tx, own.id).await?;
     } else if tenant.metadata.deletion_timestamp.is_none() {
-        let lives = |owner: &str| {
-            let named = |other: &Tenant| !owner.is_empty() && other.metadata.uid.as_deref() == Some(owner);
+        let there = |owner: &str| {
+            let named = |other: &Tenant| other.metadata.uid.as_deref() == Some(owner);
             context.stores.tenants().state().iter().any(|other| named(other))
         };
-        let holder = |row: keyrealm_registry::Tenant| Holder { owner_lives: lives(&row.owner), row };
+        let holder = |row: keyrealm_registry::Tenant| Holder {
+            owner_lives: !row.owner.is_empty()
+                && (!context.settings.watch.covers(row.home_namespace()) || there(&row.owner)),
+            row,
+        };
         registry.of_slug = tenants::by_slug(&mut tx, entries::slug(tenant)).await?.map(holder);
         if let Some(id) = tenant.spec.id.as_deref().and_then(|id| id.parse().ok()) {
             registry.of_id = tenants::by_id(&mut tx, id).await?.map(holder);

@@ -82,7 +82,8 @@ pub struct Registry {
 pub struct Holder {
     /// The row.
     pub row: Row,
-    /// Whether there is a Tenant with the UID that the row names.
+    /// Whether there is a Tenant with the UID that the row names, as far as this operator can see: one in a namespace that is
+    /// not looked at lives.
     pub owner_lives: bool,
 }
 

@@ -221,9 +221,7 @@ fn check_spec(desired: &Tenant) -> Result<(), String> {
     keyrealm_registry::check_slug(entries::slug(desired)).map_err(|error| format!("spec.slug: {error}"))?;
     given_id(desired)?;
     for client in &desired.spec.clients {
-        if let Some(secret) = &client.secret {
-            super::overlap::parse(&secret.overlap).map_err(|error| format!("client {}: {error}", client.name))?;
-        }
+        entries::overlap(client).map_err(|error| format!("client {}: {error}", client.name))?;
     }
     Ok(())
 }
@@ -274,6 +272,7 @@ fn claim(desired: &Tenant, registry: &Registry) -> Result<Vec<Step>, Report> {
         display_name: entries::display_name(desired).to_owned(),
         id,
         owner: uid(desired).to_owned(),
+        home: home(desired),
     })])
 }
 
@@ -285,6 +284,16 @@ fn adopt(desired: &Tenant, slug: &str, given: Option<TenantId>, holder: &Holder)
             realm_name(desired)
         );
         return Err(Report::stalled("SlugTaken", message));
+    }
+    let own = desired.metadata.namespace.as_deref().unwrap_or_default();
+    let of_realm = desired.spec.realm_ref.namespace.as_deref().unwrap_or(own);
+    // Data go to whom they were of, or to whom the database is of: whoever else may make Tenants learns no id, either.
+    if own != of_realm && row.home_namespace() != Some(own) {
+        let message = format!(
+            "a Tenant that was deleted left its data under the slug `{slug}`, and this namespace is not the one that it lay in: \
+             a Tenant there or in the Realm's namespace, {of_realm}, can take them over; choose another spec.slug in a new Tenant"
+        );
+        return Err(Report::stalled("TenantRetained", message));
     }
     let named = desired.metadata.annotations.as_ref().and_then(|all| all.get(crds::ADOPT)).map(String::as_str);
     if named != Some(row.id.to_string().as_str()) {
@@ -372,8 +381,7 @@ fn secrets(desired: &Tenant, observed: &Observed, now: Timestamp) -> Vec<Step> {
             Some(ClientSecret::Generated(own)) => {
                 let other_id = own.client_id != entries::client_id(desired, client);
                 if !own.intact || own.rotate != own.rotated {
-                    let overlap = client.secret.as_ref().map_or("24h", |secret| &secret.overlap);
-                    let overlap = super::overlap::parse(overlap).unwrap_or_default();
+                    let overlap = entries::overlap(client).unwrap_or_default();
                     steps.push(Step::RotateSecret { client: name, until: now.plus(overlap) });
                 } else if other_id || own.former.as_ref().is_some_and(|(_, end)| *end <= now) {
                     steps.push(Step::RefreshSecret { client: name });
@@ -434,6 +442,12 @@ fn failed(failed: &[(String, String, String)]) -> Report {
 /// The resource's UID.
 pub(super) fn uid(tenant: &Tenant) -> &str {
     tenant.metadata.uid.as_deref().unwrap_or_default()
+}
+
+/// `namespace/name` of it.
+pub(super) fn home(tenant: &Tenant) -> String {
+    let meta = &tenant.metadata;
+    format!("{}/{}", meta.namespace.as_deref().unwrap_or_default(), meta.name.as_deref().unwrap_or_default())
 }
 
 /// `namespace/name` of its Realm.

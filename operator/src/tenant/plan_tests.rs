@@ -67,6 +67,7 @@ fn row(slug: &str, id_text: &str, owner: &str, enabled: bool) -> Row {
         display_name: slug.to_owned(),
         enabled,
         owner: owner.to_owned(),
+        home: "team/acme".to_owned(),
         changed: 7,
     }
 }
@@ -247,6 +248,46 @@ fn a_retained_tenant_is_adopted_by_its_id_alone() {
     let alive = Holder { row: row("acme", OTHER_ID, "gone", true), owner_lives: true };
     let observed = at(Registry { of_slug: Some(alive), ..open(None) });
     assert_eq!(plan(&adopting(OTHER_ID, json!({})), &observed, NOW).report.reason, "SlugTaken");
+}
+
+/// Ids are no secrets: tokens and statuses carry them. Where the Tenant lies decides.
+#[test]
+fn what_was_retained_goes_to_its_own_namespace_or_the_realms() {
+    let shared = |namespace: &str, annotated: bool| {
+        let mut tenant = tenant(json!({"realmRef": {"name": "main", "namespace": "platform"}}));
+        tenant.metadata.namespace = Some(namespace.to_owned());
+        let adopt = (crds::ADOPT.to_owned(), OTHER_ID.to_owned());
+        tenant.metadata.annotations = annotated.then(|| BTreeMap::from([adopt]));
+        tenant
+    };
+    let held = |owner: &str, home: &str| {
+        let row = Row { home: home.to_owned(), ..row("acme", OTHER_ID, owner, false) };
+        at(Registry { of_slug: Some(Holder { row, owner_lives: false }), ..open(None) })
+    };
+    for (namespace, home, allowed) in [
+        ("team", "team/other-name", true),
+        ("platform", "team/acme", true),
+        ("platform", "", true),
+        ("rival", "team/acme", false),
+        ("rival", "", false),
+        ("rival", "rival-2/acme", false),
+    ] {
+        for owner in ["", "gone"] {
+            let asked = plan(&shared(namespace, false), &held(owner, home), NOW).report;
+            assert_eq!((asked.reason, &asked.state), ("TenantRetained", &State::Stalled));
+            assert_eq!(asked.message.contains(OTHER_ID), allowed, "{namespace} {home}: {}", asked.message);
+            let adopts = plan(&shared(namespace, true), &held(owner, home), NOW);
+            assert_eq!(names(&adopts).contains(&"tenant.adopt"), allowed, "{namespace} {home}");
+            if !allowed {
+                assert_eq!(adopts.report, asked);
+                assert!(
+                    asked.message.contains("namespace, platform,") && !asked.message.contains("team"),
+                    "{}",
+                    asked.message
+                );
+            }
+        }
+    }
 }
 
 #[test]

@@ -5,6 +5,7 @@ use keyrealm_base::Timestamp;
 
 use super::entries;
 use super::plan::Plan;
+use crate::report::time;
 
 /// The status that follows. Where the plan could not look, what was known before stays.
 #[must_use]
@@ -15,7 +16,7 @@ pub fn status(desired: &Tenant, plan: &Plan, now: Timestamp) -> TenantStatus {
     let tenant_id = plan.id.map(|id| id.to_string()).or(before.tenant_id);
     TenantStatus {
         observed_generation: Some(generation),
-        conditions: plan.report.conditions(generation, &before.conditions, &now.to_string()),
+        conditions: plan.report.conditions(generation, &before.conditions, &time(now)),
         slug: tenant_id.is_some().then(|| entries::slug(desired).to_owned()),
         tenant_id,
         entries: if looked { plan.entries.clone() } else { before.entries },

@@ -5,7 +5,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use crds::{ConditionStatus, READY, Realm, STALLED};
+use crds::{ConditionStatus, READY, Realm, STALLED, Tenant};
 use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Pod, Secret, Service};
 use keyrealm_base::{InstanceId, SystemClock, Timestamp};
@@ -369,7 +369,8 @@ impl World {
     async fn gone(&self, name: &str) {
         let voices = std::mem::take(&mut *self.voices.lock().unwrap());
         drop(voices);
-        self.api::<Realm>().delete(name, &DeleteParams::default()).await.unwrap();
+        // It may be on its way already.
+        let _ = self.api::<Realm>().delete(name, &DeleteParams::default()).await;
         until(&format!("{name} is gone"), Duration::from_secs(90), async || {
             self.api::<Realm>().get_opt(name).await.unwrap().is_none()
         })
@@ -427,5 +428,34 @@ async fn a_database_that_falls_silent_is_told_and_found_again() {
         world.speak("main", product).await;
     }
     world.settled("main", READY, "Ready").await;
+    world.place.end().await;
+}
+
+/// What is collected with a DemoEnvironment goes in no order: the Realm waits for a Tenant of the same maker that nobody has
+/// deleted yet.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_realm_that_goes_waits_for_tenants_of_its_maker() {
+    let world = World::new().await;
+    let maker: ConfigMap = serde_json::from_value(json!({"metadata": {"name": "maker"}})).unwrap();
+    let maker = world.api::<ConfigMap>().create(&PostParams::default(), &maker).await.unwrap();
+    let owners =
+        json!([{"apiVersion": "v1", "kind": "ConfigMap", "name": "maker", "uid": maker.uid(), "controller": true}]);
+    let more = json!({"metadata": {"ownerReferences": owners}, "spec": {"deletionPolicy": "Delete"}});
+    world.create("main", more).await;
+    world.settled("main", "Reconciling", "RolloutInProgress").await;
+    let tenant: Tenant = serde_json::from_value(json!({
+        "apiVersion": "keyrealm.dev/v1alpha1", "kind": "Tenant", "spec": {"realmRef": {"name": "main"}},
+        "metadata": {"name": "main-1", "ownerReferences": owners},
+    }))
+    .unwrap();
+    world.api::<Tenant>().create(&PostParams::default(), &tenant).await.unwrap();
+    world.api::<Realm>().delete("main", &DeleteParams::default()).await.unwrap();
+    let realm = world.settled("main", "Reconciling", "Deleting").await;
+    let message = realm.status.unwrap().conditions[0].message.clone();
+    assert!(message.contains("Tenants of this Realm"), "{message}");
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert!(world.api::<Deployment>().get_opt("main-kms").await.unwrap().is_some(), "its servers still serve");
+    world.api::<Tenant>().delete("main-1", &DeleteParams::default()).await.unwrap();
+    world.gone("main").await;
     world.place.end().await;
 }

@@ -102,3 +102,32 @@ async fn a_silent_database_holds_up_only_what_needs_it() {
     assert_eq!(world.stands("again", "Ready").await.status.unwrap().tenant_id, Some(id));
     world.end().await;
 }
+
+/// What is kept knows where it lay: the Realm's own namespace may have it, and one whose Tenant cannot be seen is not given up.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_another_namespace_left_is_not_given_up_lightly() {
+    let world = World::new().await;
+    world.apply("acme", json!({})).await;
+    let id = world.stands("acme", "Ready").await.status.unwrap().tenant_id.unwrap();
+    let home = format!("{}/acme", world.namespace);
+    let kept = format!("SELECT count(*) FROM keyrealm.tenants WHERE home = '{home}' AND enabled = 0 AND owner = ''");
+    world.delete("acme").await;
+    assert_eq!(world.count(&kept).await, 1);
+
+    // As if it had lain elsewhere, and with the Realm elsewhere: what decides is in the row and in the reference.
+    world.test.server().run(world.test.name(), "UPDATE keyrealm.tenants SET home = 'victim/acme'").await;
+    world.apply("owner", json!({"slug": "acme"})).await;
+    let message = world.stands("owner", "TenantRetained").await.status.unwrap().conditions[0].message.clone();
+    assert!(message.contains(&id), "the Realm's own namespace may: {message}");
+    world.delete("owner").await;
+
+    // Whose owner is in a namespace that is not looked at is not given up.
+    let lives = "UPDATE keyrealm.tenants SET home = 'victim/acme', owner = 'somebody', enabled = 1";
+    world.test.server().run(world.test.name(), lives).await;
+    world.apply("third", json!({"slug": "acme"})).await;
+    world.annotate("third", "keyrealm.dev/adopt", &id).await;
+    world.stands("third", "SlugTaken").await;
+    let held = "SELECT count(*) FROM keyrealm.tenants WHERE owner = 'somebody' AND enabled = 1";
+    assert_eq!(world.count(held).await, 1);
+    world.end().await;
+}

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
-use super::plan::images;
+use super::plan::IMAGES;
 use crate::command::{cargo, output, root, run};
 use crate::space;
 
@@ -22,7 +22,7 @@ pub(crate) fn folder(given: Option<&Path>) -> Result<PathBuf> {
         Some(given) => given.to_path_buf(),
         None => compile()?,
     };
-    for image in images() {
+    for image in IMAGES {
         check(&folder.join(image.binary), given.is_some())?;
     }
     Ok(folder)
@@ -33,7 +33,7 @@ fn compile() -> Result<PathBuf> {
     fs::create_dir_all(&target).with_context(|| format!("cannot make {}", target.display()))?;
     space::require(&target, SPACE, "a release build")?;
     let mut arguments = vec!["build", "--release", "--locked"];
-    for image in images() {
+    for image in IMAGES {
         arguments.extend(["--package", image.package]);
     }
     run("release build of the images' programs", &mut cargo(&arguments))?;
@@ -52,7 +52,7 @@ fn check(path: &Path, handed_in: bool) -> Result<()> {
     let mut magic = [0; 4];
     let read = fs::File::open(path).and_then(|mut file| file.read_exact(&mut magic));
     let mend = if handed_in {
-        let programs: Vec<&str> = images().map(|image| image.binary).collect();
+        let programs: Vec<&str> = IMAGES.iter().map(|image| image.binary).collect();
         format!("--binaries wants a folder with {} (cargo build --release)", programs.join(", "))
     } else {
         "run again".to_owned()

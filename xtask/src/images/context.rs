@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result};
 
-use super::plan::images;
+use super::plan::IMAGES;
 use super::{MOMENT, sbom};
 use crate::command::root;
 
@@ -22,7 +22,7 @@ pub(crate) fn make(folder: &Path, binaries: &Path) -> Result<()> {
     }
     let licence = root().join("LICENSE");
     let materials = sbom::read()?;
-    for image in images() {
+    for image in IMAGES {
         let own = folder.join("binaries").join(image.name);
         fs::create_dir_all(&own).with_context(|| format!("cannot make {}", own.display()))?;
         copy(&binaries.join(image.binary), &own.join(image.binary), 0o755)?;

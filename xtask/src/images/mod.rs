@@ -22,7 +22,7 @@ use clap::Args;
 
 use self::base::Base;
 use self::engine::Engine;
-use self::plan::{Inputs, images as planned};
+use self::plan::{IMAGES, Inputs};
 use crate::command::{output, root, say};
 use crate::lock::FileLock;
 use crate::{cluster, need};
@@ -33,7 +33,7 @@ const MOMENT: u64 = 1_577_836_800;
 /// What to build the images of, and on what.
 #[derive(Args)]
 pub(crate) struct Options {
-    /// Loads the images into the cluster that `cargo xtask cluster up` started.
+    /// Loads the images into the cluster that `cargo xtask cluster up` started, with the chart's default tag, too.
     #[arg(long)]
     load: bool,
     /// The tag of the images (that of postgres is its version).
@@ -76,19 +76,24 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     };
     let folder = images.join("context");
     context::make(&folder, &binaries)?;
-    for image in planned() {
+    for image in IMAGES {
         build::one(&engine, image, &inputs, &folder, &options.tag, options.check_reproducible)?;
     }
     if options.check_reproducible {
         // From the beginning: another context, no cache.
         context::make(&folder, &binaries)?;
-        for image in planned() {
+        for image in IMAGES {
             build::again(&engine, image, &inputs, &folder, &options.tag)?;
         }
     }
     std::fs::remove_dir_all(&folder).with_context(|| format!("cannot remove {}", folder.display()))?;
     if options.load {
-        let references: Vec<String> = planned().map(|image| image.reference(&options.tag)).collect();
+        let version = env!("CARGO_PKG_VERSION");
+        for image in IMAGES.iter().filter(|image| image.reference(version) != image.reference(&options.tag)) {
+            let arguments = ["tag", &image.reference(&options.tag), &image.reference(version)];
+            output("docker tag", &mut engine.docker(arguments))?;
+        }
+        let references = plan::references(&options.tag, version);
         cluster::load(&load::save(&engine, &references)?)?;
     }
     if engine.is_own() {

@@ -4,7 +4,6 @@ use std::path::Path;
 
 #[cfg(test)]
 use super::base::Base;
-use crate::command::root;
 
 /// An image of the workspace; its name is also that of its target in the Dockerfile.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,19 +20,12 @@ pub(crate) struct Image {
     pub(crate) trial: &'static [&'static str],
 }
 
-/// The images whose program is in the workspace.
-pub(crate) fn images() -> impl Iterator<Item = &'static Image> + Clone {
-    IMAGES.iter().filter(|image| image.package != OPERATOR || root().join(OPERATOR).join("src/main.rs").is_file())
-}
-
-/// The package that has no program yet.
-const OPERATOR: &str = "operator";
 /// All images.
-const IMAGES: &[Image] = &[
+pub(crate) const IMAGES: &[Image] = &[
     Image { name: "kms", package: "kms", binary: "kms", tag: None, trial: &["--version"] },
     Image { name: "identity", package: "identity", binary: "identity", tag: None, trial: &["--version"] },
     Image { name: "demo", package: "demo", binary: "demo", tag: None, trial: &["--version"] },
-    Image { name: "operator", package: OPERATOR, binary: "operator", tag: None, trial: &["--version"] },
+    Image { name: "operator", package: "operator", binary: "operator", tag: None, trial: &["--version"] },
     Image {
         name: "postgres",
         package: "postgres-entrypoint",
@@ -49,6 +41,14 @@ impl Image {
     pub(crate) fn reference(&self, tag: &str) -> String {
         format!("keyrealm/{}:{}", self.name, self.tag.unwrap_or(tag))
     }
+}
+
+/// What a cluster is given: every image under the tag and, with the same layers, as the chart names it by default.
+pub(crate) fn references(tag: &str, version: &str) -> Vec<String> {
+    let mut all: Vec<String> = IMAGES.iter().flat_map(|image| [tag, version].map(|tag| image.reference(tag))).collect();
+    all.sort();
+    all.dedup();
+    all
 }
 
 /// What the images are built on and described by.
@@ -106,6 +106,7 @@ fn defaults(dockerfile: &str) -> Vec<(&str, &str)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::command::root;
 
     fn dockerfile() -> String {
         std::fs::read_to_string(root().join("deployments/Dockerfile")).unwrap()
@@ -121,9 +122,9 @@ mod tests {
         let dockerfile = dockerfile();
         let compiled: Vec<&str> = dockerfile.split_whitespace().collect();
         for image in IMAGES {
-            assert!(compiled.windows(2).any(|pair| pair[0] == "-p" && pair[1].trim_end_matches(')') == image.package));
+            assert!(compiled.windows(2).any(|pair| pair[0] == "-p" && pair[1] == image.package));
             let pair = format!("{}:{}", image.name, image.binary);
-            assert!(compiled.iter().any(|word| word.trim_end_matches([';', ')']) == pair), "{pair}");
+            assert!(compiled.iter().any(|word| word.trim_end_matches(';') == pair), "{pair}");
         }
     }
 
@@ -155,6 +156,29 @@ mod tests {
         let defaults = defaults(&text);
         assert!(defaults.contains(&("RUNTIME_BASE", Base::Runtime.public())), "{defaults:?}");
         assert!(defaults.contains(&("POSTGRES_BASE", Base::Server.public())), "{defaults:?}");
+    }
+
+    /// Under pull policy IfNotPresent nothing is pulled then.
+    #[test]
+    fn what_is_loaded_is_what_the_chart_names_by_default() {
+        let read = |path: &str| std::fs::read_to_string(root().join(path)).unwrap();
+        let chart = read("charts/keyrealm/Chart.yaml");
+        let version = chart.lines().find_map(|line| line.strip_prefix("appVersion: ")).unwrap().trim_matches('"');
+        assert_eq!(version, env!("CARGO_PKG_VERSION"), "what `images --load` tags");
+        let loaded = references("dev", version);
+        let values = read("charts/keyrealm/values.yaml");
+        let lines: Vec<&str> = values.lines().map(str::trim).collect();
+        let mut named = 0;
+        for (at, repository) in
+            lines.iter().enumerate().filter_map(|(at, line)| Some((at, line.strip_prefix("repository: ")?)))
+        {
+            let tag = lines[at..].iter().find_map(|line| line.strip_prefix("tag: ")).unwrap().trim_matches('"');
+            let image = format!("{repository}:{}", if tag.is_empty() { version } else { tag });
+            assert!(loaded.contains(&image), "{image}: {loaded:?}");
+            named += 1;
+        }
+        assert_eq!((named, loaded.len()), (4, 9), "{loaded:?}");
+        assert_eq!(references(version, version).len(), 5);
     }
 
     #[test]

@@ -9,7 +9,7 @@ const KEEP: &str = "helm.sh/resource-policy";
 
 #[test]
 fn they_are_those_of_the_workspace() {
-    let output = xtask("chart", &["--check"]);
+    let output = xtask("crds", &["--check"]);
     assert!(output.status.success(), "{}", said(&output));
 }
 

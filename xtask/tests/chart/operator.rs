@@ -77,8 +77,17 @@ fn every_pod_is_restricted() {
                 assert_eq!(pod["containers"][0][probe]["exec"]["command"][0], "/operator", "{probe}");
             }
             let memory = json!({ "name": "run", "emptyDir": { "medium": "Memory", "sizeLimit": "1Mi" } });
-            assert_eq!(pod["volumes"], json!([memory]));
-            assert_eq!(pod["containers"][0]["volumeMounts"], json!([{ "name": "run", "mountPath": "/run/keyrealm" }]));
+            let mut volumes = vec![memory];
+            let mut mounts = vec![json!({ "name": "run", "mountPath": "/run/keyrealm" })];
+            if *variant == "everything" {
+                let items = json!([{ "key": "ca.crt", "path": "ca.crt" }]);
+                let secret = json!({ "secretName": "monitoring-ca", "items": items });
+                volumes.push(json!({ "name": "metrics-clients", "secret": secret }));
+                let mount = json!({ "name": "metrics-clients", "mountPath": "/metrics-clients", "readOnly": true });
+                mounts.push(mount);
+            }
+            assert_eq!(pod["volumes"], json!(volumes));
+            assert_eq!(pod["containers"][0]["volumeMounts"], json!(mounts));
         }
     }
 }
@@ -161,6 +170,7 @@ fn the_operator_is_told_what_the_values_say() {
         ("IMAGES__IDENTITY", "registry.example/identity:b"),
         ("IMAGES__PULL_POLICY", "Never"),
         ("TELEMETRY__LEVEL", "info,operator=debug"),
+        ("SERVER__ADMIN__CLIENT_CA", "/metrics-clients/ca.crt"),
         ("LEASE__RETRY_SECONDS", "1"),
     ] {
         assert!(all.contains(&(name.to_owned(), value.to_owned())), "{name}: {all:?}");

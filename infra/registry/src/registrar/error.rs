@@ -51,8 +51,8 @@ pub enum RegistryError {
     /// A tenant that is declared has an owner.
     #[error("the owner of tenant `{0}` is empty")]
     NoOwner(String),
-    /// Another resource has a tenant of this slug.
-    #[error("the slug `{slug}` belongs to the tenant {id} of another owner (`{owner}`); choose another slug")]
+    /// Another resource has a tenant of this slug. Id and owner are not for whoever asked for the slug.
+    #[error("the slug `{slug}` belongs to a tenant of another owner; choose another slug")]
     SlugTaken {
         /// The slug.
         slug: String,
@@ -69,8 +69,8 @@ pub enum RegistryError {
         /// The tenant that has it.
         slug: String,
     },
-    /// There is a tenant of this slug whose resource was deleted.
-    #[error("there is a retained tenant `{slug}` with the id {id}; adopt it, or choose another slug")]
+    /// There is a tenant of this slug whose resource was deleted. Its id is not for whoever asked for the slug.
+    #[error("there is a retained tenant `{slug}`; adopt it, or choose another slug")]
     Retained {
         /// The slug.
         slug: String,

@@ -22,7 +22,7 @@ impl Registrar {
         self.disable(tx, tenant, None).await
     }
 
-    /// Keeps a tenant whose resource goes: it is disabled, nobody's, and can be adopted. The answer is the generation that
+    /// Keeps a tenant whose resource goes: it is disabled, nobody's, and can be adopted; its home stays. The answer is the generation that
     /// every process must have seen until it is not served any more.
     ///
     /// # Errors
@@ -58,11 +58,12 @@ impl Registrar {
         Ok(tenant.changed)
     }
 
-    /// Gives a tenant that is nobody's to a resource; it is served again.
+    /// Gives a tenant that is nobody's to a resource, whose home (`namespace/name`) becomes the tenant's; it is served again.
+    /// Whether that resource may have it, the caller has asked the former home.
     ///
     /// # Errors
     /// When it is another owner's, or the owner has another tenant, or the database fails.
-    pub async fn adopt_tenant(&self, id: TenantId, owner: &str) -> Result<Tenant, RegistryError> {
+    pub async fn adopt_tenant(&self, id: TenantId, owner: &str, home: &str) -> Result<Tenant, RegistryError> {
         let mut tx = self.database.registry().await?;
         let mut tenant = tenants::by_id(&mut tx, id).await?.ok_or(RegistryError::NoTenant(id))?;
         if owner.is_empty() {
@@ -77,7 +78,7 @@ impl Registrar {
         if let Some(other) = tenants::by_owner(&mut tx, owner).await? {
             return Err(RegistryError::OwnerHasTenant { slug: other.slug, id: other.id });
         }
-        (tenant.enabled, tenant.owner) = (true, owner.to_owned());
+        (tenant.enabled, tenant.owner, tenant.home) = (true, owner.to_owned(), home.to_owned());
         tenant.changed = change(&mut tx, &Product::ALL).await?;
         tenants::update(&mut tx, &tenant).await?;
         tx.commit().await?;

@@ -18,6 +18,8 @@ pub struct NewTenant {
     pub id: Option<TenantId>,
     /// The UID of the resource.
     pub owner: String,
+    /// `namespace/name` of the resource.
+    pub home: String,
 }
 
 /// A tenant that is there now.
@@ -76,7 +78,8 @@ impl Registrar {
             return Ok(found);
         }
         let (slug, display_name) = (slug.to_owned(), display_name.to_owned());
-        let tenant = self.insert(&mut tx, &NewTenant { slug, display_name, id: None, owner: String::new() }).await?;
+        let (owner, home) = (String::new(), String::new());
+        let tenant = self.insert(&mut tx, &NewTenant { slug, display_name, id: None, owner, home }).await?;
         tx.commit().await?;
         Ok(tenant)
     }
@@ -88,6 +91,7 @@ impl Registrar {
             display_name: new.display_name.clone(),
             enabled: true,
             owner: new.owner.clone(),
+            home: new.home.clone(),
             changed: change(tx, &Product::ALL).await?,
         };
         tenants::insert(tx, &tenant, self.clock.now()).await?;

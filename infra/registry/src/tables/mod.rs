@@ -50,6 +50,8 @@ pub const MIGRATIONS: &[Migration] = &[
              archived_at BIGINT NOT NULL)",
         ],
     },
+    // Where a tenant's resource lies or lay: from there, and not from anywhere, a retained one is adopted.
+    Migration { version: 3, statements: &["ALTER TABLE {s}tenants ADD COLUMN home TEXT NOT NULL DEFAULT ''"] },
 ];
 
 /// What a product's login may do with the tables. `meta`, `tenants` and `desired` are the registrar's to write; `logins` and

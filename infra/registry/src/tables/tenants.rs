@@ -5,7 +5,7 @@ use keyrealm_store::{ControlTx, Row, Sql, StoreError};
 
 use crate::Tenant;
 
-const COLUMNS: &str = "SELECT id, slug, display_name, enabled, owner, changed FROM {s}tenants";
+const COLUMNS: &str = "SELECT id, slug, display_name, enabled, owner, home, changed FROM {s}tenants";
 
 fn tenant(row: &Row) -> Result<Tenant, StoreError> {
     Ok(Tenant {
@@ -14,6 +14,7 @@ fn tenant(row: &Row) -> Result<Tenant, StoreError> {
         display_name: row.get("display_name")?,
         enabled: row.get("enabled")?,
         owner: row.get("owner")?,
+        home: row.get("home")?,
         changed: row.get("changed")?,
     })
 }
@@ -68,11 +69,12 @@ pub async fn by_owner(tx: &mut ControlTx, owner: &str) -> Result<Option<Tenant>,
 /// When the database fails.
 pub(crate) async fn insert(tx: &mut ControlTx, tenant: &Tenant, now: Timestamp) -> Result<(), StoreError> {
     let sql = Sql::new(
-        "INSERT INTO {s}tenants (id, slug, display_name, enabled, owner, changed, created_at) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7)",
+        "INSERT INTO {s}tenants (id, slug, display_name, enabled, owner, home, changed, created_at) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
     );
     let sql = sql.bind(tenant.id).bind(&tenant.slug).bind(&tenant.display_name).bind(tenant.enabled);
-    tx.execute(sql.bind(&tenant.owner).bind(tenant.changed).bind(now)).await.map(drop)
+    let sql = sql.bind(&tenant.owner).bind(&tenant.home);
+    tx.execute(sql.bind(tenant.changed).bind(now)).await.map(drop)
 }
 
 /// Writes name, state and owner.
@@ -80,8 +82,10 @@ pub(crate) async fn insert(tx: &mut ControlTx, tenant: &Tenant, now: Timestamp) 
 /// # Errors
 /// When the database fails.
 pub(crate) async fn update(tx: &mut ControlTx, tenant: &Tenant) -> Result<(), StoreError> {
-    let sql = Sql::new("UPDATE {s}tenants SET display_name = $1, enabled = $2, owner = $3, changed = $4 WHERE id = $5");
-    let sql = sql.bind(&tenant.display_name).bind(tenant.enabled).bind(&tenant.owner);
+    let sql = Sql::new(
+        "UPDATE {s}tenants SET display_name = $1, enabled = $2, owner = $3, home = $4, changed = $5 WHERE id = $6",
+    );
+    let sql = sql.bind(&tenant.display_name).bind(tenant.enabled).bind(&tenant.owner).bind(&tenant.home);
     tx.execute(sql.bind(tenant.changed).bind(tenant.id)).await.map(drop)
 }
 
