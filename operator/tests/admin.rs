@@ -27,7 +27,7 @@ fn authority(name: &str) -> (String, Arc<ReloadingIdentity>) {
     let trust = TrustBundle::from_pem(chain.trust_bundle_pem().as_bytes(), SystemClock.now()).unwrap();
     let (certificate, key) = (leaf.chain_pem.as_bytes(), leaf.key_pem.as_bytes());
     let identity = Identity::from_pem(certificate, key, &trust, SystemClock.now()).unwrap();
-    (chain.trust_bundle_pem().to_owned(), ReloadingIdentity::new(identity))
+    (chain.trust_bundle_pem(), ReloadingIdentity::new(identity))
 }
 
 /// The given CA's clients read metrics, those of others do not get in, and the probes go on.
@@ -38,7 +38,9 @@ async fn metrics_are_read_by_clients_of_the_given_ca() {
     let ((bundle, scraper), (_, other)) = (authority("Monitoring"), authority("Others"));
     let chain = AdminChain::make(folder.path(), Arc::new(SystemClock), Arc::new(SystemRandom)).unwrap();
     for content in [None, Some("no certificate"), Some("")] {
-        content.map(|content| std::fs::write(&given, content).unwrap());
+        if let Some(content) = content {
+            std::fs::write(&given, content).unwrap();
+        }
         let refused = chain.serve(&settings(Some(given.clone())), Health::default(), Metrics::default()).await;
         let refused = format!("{:#}", refused.err().unwrap());
         assert!(refused.contains("server.admin.client_ca") && refused.contains("given.crt"), "{refused}");
