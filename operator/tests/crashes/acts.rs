@@ -115,7 +115,7 @@ fn realm(policy: &str, policies: bool) -> Value {
 fn client(name: &str) -> Value {
     json!({
         "name": name, "type": "confidential", "grants": ["client_credentials"], "scopes": ["kms:encrypt"],
-        "secret": {"overlap": "1s"},
+        "secret": {"overlap": "1s"}, "onRemove": "delete",
     })
 }
 
