@@ -10,7 +10,7 @@ use crate::process::Operator;
 use crate::world::{World, is_full};
 
 /// Lives at a time.
-const AT_ONCE: usize = 6;
+const AT_ONCE: usize = 4;
 
 /// Every step of every plan is in an act.
 #[test]

@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 use tokio_util::task::AbortOnDropHandle;
 
-pub(crate) const LIMIT: Duration = Duration::from_secs(90);
+pub(crate) const LIMIT: Duration = Duration::from_mins(3);
 
 pub(crate) fn kubeconfig() -> PathBuf {
     let path = std::env::var_os("KEYREALM_TEST_KUBECONFIG").map(PathBuf::from);
@@ -220,6 +220,14 @@ impl World {
     }
 
     pub(crate) async fn end(self) {
+        // No operator is there any more to let go of them.
+        let none = Patch::Merge(json!({"metadata": {"finalizers": null}}));
+        for kind in ["Tenant", "Realm"] {
+            for one in self.dynamic(kind).list(&ListParams::default()).await.map(|list| list.items).unwrap_or_default()
+            {
+                let _ = self.dynamic(kind).patch(&one.name_any(), &PatchParams::default(), &none).await;
+            }
+        }
         let _ = Api::<Namespace>::all(self.client.clone()).delete(&self.namespace, &DeleteParams::default()).await;
     }
 }
