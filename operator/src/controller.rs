@@ -133,6 +133,11 @@ pub async fn follow_databases(context: Arc<Context>) {
     let mut changes = context.databases.subscribe();
     loop {
         match changes.recv().await {
+            Ok(Change::Opened(realm)) => {
+                let place = (realm.namespace, realm.name);
+                let found = context.stores.tenants().state_filter(|tenant| realm_of(tenant) == place);
+                context.stores.queues().wake(found.iter().map(|tenant| tenant_wake(tenant)));
+            }
             Ok(Change::Realm(realm)) => {
                 let wake = Wake::new(OwnerKind::Realm, &realm.namespace, &realm.name);
                 context.stores.queues().wake([wake]);
@@ -143,15 +148,17 @@ pub async fn follow_databases(context: Arc<Context>) {
                     let known = tenant.status.as_ref().and_then(|status| status.tenant_id.as_deref());
                     known == Some(id.as_str()) && realm_of(tenant) == place
                 });
-                context.stores.queues().wake(found.iter().map(|tenant| {
-                    Wake::new(OwnerKind::Tenant, &tenant.namespace().unwrap_or_default(), &tenant.name_any())
-                }));
+                context.stores.queues().wake(found.iter().map(|tenant| tenant_wake(tenant)));
             }
             Err(RecvError::Lagged(_)) => OwnerKind::ALL.into_iter().for_each(|kind| context.stores.wake_all(kind)),
             // Its sender lives in the context.
             Err(RecvError::Closed) => return,
         }
     }
+}
+
+fn tenant_wake(tenant: &crds::Tenant) -> Wake {
+    Wake::new(OwnerKind::Tenant, &tenant.namespace().unwrap_or_default(), &tenant.name_any())
 }
 
 /// Growing pauses, an object each: 0.5 s, doubled up to 5 min, a fifth more or less by chance.

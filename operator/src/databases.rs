@@ -50,6 +50,8 @@ impl fmt::Display for RealmKey {
 /// What changed in a realm's database.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
+    /// It was opened: who waited for it can go on.
+    Opened(RealmKey),
     /// Something of the realm as a whole.
     Realm(RealmKey),
     /// Something of one tenant.
@@ -170,6 +172,7 @@ impl Databases {
             Err(_) => return Err(DatabaseError::silent(&at, CONNECT)),
         };
         lock(&self.inner.open).insert(realm.clone(), Arc::clone(&opened));
+        let _ = self.inner.changes.send(Change::Opened(realm.clone()));
         Ok(opened)
     }
 

@@ -20,13 +20,17 @@ impl Failpoint {
         Self(Arc::new(happens))
     }
 
-    /// With the feature `failpoints` alone: the process ends at the point that `KEYREALM_FAILPOINT` names, as by `kill -9`.
+    /// With the feature `failpoints` alone: the process ends at the point that `KEYREALM_FAILPOINT` names, as by `kill -9`;
+    /// with `#2` behind the name when it is reached for the second time, which is behind the step.
     #[must_use]
     pub fn from_environment() -> Self {
         #[cfg(feature = "failpoints")]
         if let Ok(wanted) = std::env::var("KEYREALM_FAILPOINT") {
+            let (wanted, time) = wanted.split_once('#').unwrap_or((&wanted, "1"));
+            let (wanted, time) = (wanted.to_owned(), time.parse().unwrap_or(1_usize));
+            let reached = std::sync::atomic::AtomicUsize::new(0);
             return Self::new(move |name| {
-                if name == wanted {
+                if name == wanted && reached.fetch_add(1, std::sync::atomic::Ordering::Relaxed) + 1 >= time {
                     tracing::warn!(name, "the process ends here, as it was told to");
                     let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
                 }

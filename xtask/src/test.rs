@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use clap::Args;
 use keyrealm_testkit::{PostgresServer, SERVER_VARIABLE};
 
-use crate::cluster::{Bed, HELD};
+use crate::cluster::{self, Bed, HELD};
 use crate::command::{OWN_PROGRAM, cargo, run as stage, say};
 use crate::{crds, need, openapi, readme};
 
@@ -20,6 +20,9 @@ pub(crate) struct Options {
     /// Runs no cluster and no pods, and says what was not run.
     #[arg(long)]
     no_pods: bool,
+    /// Ends the operator at every step, not at some, and looks at it at rest for two minutes.
+    #[arg(long)]
+    full: bool,
 }
 
 /// Runs every test.
@@ -73,7 +76,7 @@ fn pods(options: &Options) -> Result<()> {
     let _held = Bed::hold("cargo xtask test").context("the pod tests need the bed for themselves")?;
     let install: &[&str] = if options.no_install { &["--no-install"] } else { &[] };
     stage("the bed starts", own(&["cluster", "--bed", "up"]).args(install))?;
-    let tested = on_the_bed(install);
+    let tested = on_the_bed(install, options.full);
     // Whatever came of it, nothing stays.
     let stopped = stage("the bed stops", &mut own(&["cluster", "--bed", "down"]));
     tested.and(stopped)?;
@@ -81,12 +84,42 @@ fn pods(options: &Options) -> Result<()> {
     Ok(())
 }
 
-fn on_the_bed(install: &[&str]) -> Result<()> {
+fn on_the_bed(install: &[&str], full: bool) -> Result<()> {
     stage("images", own(&["images", "--load"]).args(install))?;
     let clusters = ["clusters", "resources", "release"].iter().flat_map(|test| ["--test", *test]);
     stage("tests on clusters", cargo(&["test", "-p", "xtask", "--features", "clusters"]).args(clusters))?;
-    let pods = ["test", "-p", "xtask", "--features", "clusters", "--test", "pods", "--", "--test-threads=1"];
-    stage("tests in pods", cargo(&pods).env(HELD, "1"))
+    operator(install, full)?;
+    let pods = ["--test", "pods", "--test", "operator", "--", "--test-threads=1"];
+    stage("tests in pods", cargo(&["test", "-p", "xtask", "--features", "clusters"]).args(pods).env(HELD, "1"))
+}
+
+/// The operator on a control plane of its own: the pods are played, all else is real.
+fn operator(install: &[&str], full: bool) -> Result<()> {
+    const NAME: &str = "tests-of-the-operator";
+    let began = Instant::now();
+    let cluster = ["cluster", "--control-plane-only", NAME];
+    stage("a control plane for the operator", own(&cluster).arg("up").args(install))?;
+    let tested = || {
+        let kubeconfig = cluster::kubeconfig_of(NAME)?.context("the control plane has no kubeconfig")?;
+        let test = |arguments: &[&str]| {
+            let mut command = cargo(&["test", "-p", "operator", "--no-fail-fast", "--features"]);
+            command.args(arguments).env("KEYREALM_TEST_KUBECONFIG", &kubeconfig);
+            command
+        };
+        stage("tests of the operator", &mut test(&["clusters", "--test", "api_server", "--test", "tenants"]))?;
+        if full {
+            let crashes = ["clusters,failpoints", "--test", "crashes"];
+            stage("the operator ended at every step", test(&crashes).env("KEYREALM_TEST_FULL", "1"))?;
+            let alone = [&crashes[..], &["--", "--ignored", "--test-threads=1"]].concat();
+            stage("tests that need the API server for themselves", &mut test(&alone))?;
+        }
+        Ok(())
+    };
+    let tested = tested();
+    let stopped = stage("the control plane stops", own(&cluster).arg("down"));
+    tested.and(stopped)?;
+    say(&format!("the operator: {:.0} s", began.elapsed().as_secs_f64()));
+    Ok(())
 }
 
 /// Another task of this program, which may use the bed that this one holds.

@@ -147,6 +147,28 @@ impl PostgresServer {
         command
     }
 
+    /// Ends it at once, as a machine that fails does; connections are cut. Who started it may start it again.
+    pub fn stop(&self) {
+        let pid = fs::read_to_string(self.folder.join("data/postmaster.pid")).unwrap_or_default();
+        if let Some(pid) = pid.lines().next() {
+            let _ = Command::new("kill").args(["-QUIT", pid]).status();
+            let began = Instant::now();
+            while self.folder.join("data/postmaster.pid").exists() && began.elapsed() < START {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+        }
+    }
+
+    /// After [`PostgresServer::stop`]: the same server with the same data. It ends with this process.
+    ///
+    /// # Errors
+    /// As [`PostgresServer::start`].
+    pub fn start_again(&self) -> Result<(), String> {
+        let command = self.command(&programs()?, Lifetime::OfThisProcess);
+        let mut child = self.spawn(command).map_err(|error| format!("PostgreSQL: the server: {error}"))?;
+        self.wait(&mut child)
+    }
+
     /// The signal of a parent's death comes when the *thread* ends that started the child: hence a thread that never does.
     fn spawn(&self, mut command: Command) -> std::io::Result<Child> {
         let log = fs::File::create(self.folder.join("log"))?;

@@ -49,6 +49,9 @@ async fn reconcile(tenant: Arc<Tenant>, context: Arc<Context>, memory: Arc<Memor
     if let Some(rest) = settled::holds(&tenant, &context, &memory) {
         return Ok(Action::requeue(rest));
     }
+    if observe::is_being_opened(&tenant, &context) {
+        return Ok(Action::requeue(plan::SOON));
+    }
     let mut tenant = tenant;
     for _ in 0..ROUNDS {
         let found = match observe::observe(&tenant, &context, &memory).await {

@@ -119,6 +119,20 @@ fn realm(tenant: &Tenant, context: &Context, key: &RealmKey) -> RealmSeen {
     }
 }
 
+/// After a start of the operator: the Realm was found ready by an earlier process, and its database is opened in a moment, or
+/// the Realm says why not. Until then what the Tenant says holds.
+pub(super) fn is_being_opened(tenant: &Tenant, context: &Context) -> bool {
+    let key = realm_key(tenant);
+    if tenant.metadata.deletion_timestamp.is_some() || context.databases.get(&key).is_some() {
+        return false;
+    }
+    let realm = context.stores.realms().get(&ObjectRef::new(&key.name).within(&key.namespace));
+    let status = realm.as_ref().filter(|realm| realm.metadata.deletion_timestamp.is_none());
+    let conditions = status.and_then(|realm| realm.status.as_ref()).map(|status| status.conditions.as_slice());
+    let ready = conditions.unwrap_or_default().iter().find(|one| one.kind == crds::READY);
+    ready.is_some_and(|ready| ready.status == crds::ConditionStatus::True)
+}
+
 /// What went of a database that does not answer, so that it never will again.
 async fn gone(context: &Context, key: &RealmKey) -> Result<Option<String>, ApiError> {
     let Some(realm) = context.stores.realms().get(&ObjectRef::new(&key.name).within(&key.namespace)) else {

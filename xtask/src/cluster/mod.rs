@@ -96,6 +96,14 @@ pub(crate) fn kubeconfig() -> Result<Option<PathBuf>> {
     Ok(usual()?.kubeconfig())
 }
 
+/// The kubeconfig of the control plane of this name, where it is up.
+///
+/// # Errors
+/// When there is no place for one.
+pub(crate) fn kubeconfig_of(name: &str) -> Result<Option<PathBuf>> {
+    Ok(Target::choose(None, Some(name.to_owned()), false)?.kubeconfig())
+}
+
 fn usual() -> Result<Target> {
     let kubeconfig = std::env::var_os("KEYREALM_TEST_KUBECONFIG").map(PathBuf::from);
     // The bed that a task holds is the one that is meant.

@@ -73,18 +73,19 @@ impl Access {
     }
 }
 
-/// The product's connections; the login is checked on the first one.
-pub(super) async fn product_pool(access: &Access, connections: u32) -> Result<PgPool, StoreError> {
-    let options = access.options()?;
-    check_product_login(attributes(&options, access.user()).await?, access.user())?;
-    Ok(builder(connections).connect_lazy_with(options))
+/// Looks whether a product's login is as it must be.
+pub(super) async fn check_product(access: &Access) -> Result<(), StoreError> {
+    check_product_login(attributes(&access.options()?, access.user()).await?, access.user())
 }
 
-/// The registrar's connections.
-pub(super) async fn registrar_pool(access: &Access, connections: u32) -> Result<PgPool, StoreError> {
-    let options = access.options()?;
-    check_registrar_login(attributes(&options, access.user()).await?, access.user())?;
-    Ok(builder(connections).connect_lazy_with(options))
+/// Looks whether the registrar's login is as it must be.
+pub(super) async fn check_registrar(access: &Access) -> Result<(), StoreError> {
+    check_registrar_login(attributes(&access.options()?, access.user()).await?, access.user())
+}
+
+/// Connections that are made when they are needed.
+pub(super) fn pool(access: &Access, connections: u32) -> Result<PgPool, StoreError> {
+    Ok(builder(connections).connect_lazy_with(access.options()?))
 }
 
 /// For the one connection that listens, and for that alone: a lost one is not waited for.

@@ -15,13 +15,14 @@ use tokio::sync::broadcast;
 use tokio::time::Instant;
 
 use super::connect::{Access, listener_pool};
+use super::pool::Pool;
 use super::transaction::CHANNEL;
 use crate::{Notice, Product, StoreError};
 
 /// How often a lost connection is tried again, at the slowest.
 const SLOWEST_RETRY: Duration = Duration::from_secs(2);
 /// How long one attempt to listen may take. The server limits its own statements only; a silent network limits nothing.
-const ATTEMPT: Duration = Duration::from_secs(5);
+const ATTEMPT: Duration = Duration::from_secs(3);
 
 /// For how long changes are known to be complete.
 pub(super) struct Lease {
@@ -53,14 +54,23 @@ impl Lease {
 
 type Known = HashMap<(Product, TenantId), i64>;
 
-/// Follows for ever.
-pub(super) async fn follow(access: Access, notices: broadcast::Sender<Notice>, lease: Arc<Lease>) {
+/// Follows for ever. When a lost connection is replaced, so are those of `pools`: they are as old as it was.
+pub(super) async fn follow(
+    access: Access,
+    pools: Vec<Arc<Pool>>,
+    notices: broadcast::Sender<Notice>,
+    lease: Arc<Lease>,
+) {
     let mut known = Known::new();
+    let mut is_lost = false;
     let mut wait = Duration::from_millis(100);
     loop {
         match begin(&access).await {
             Ok(listener) => {
                 wait = Duration::from_millis(100);
+                if std::mem::replace(&mut is_lost, true) {
+                    pools.iter().for_each(|pool| pool.replace());
+                }
                 // What was told while nobody listened.
                 for missed in [
                     Notice::Revocations,

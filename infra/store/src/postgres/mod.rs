@@ -8,6 +8,7 @@ mod listen;
 mod logins;
 mod migrate;
 mod names;
+mod pool;
 mod provision;
 mod transaction;
 mod values;
@@ -16,12 +17,12 @@ use std::sync::{Arc, OnceLock};
 
 use keyrealm_base::DeploymentId;
 use keyrealm_config::{Login, Postgres};
-use sqlx::PgPool;
 use tokio::sync::broadcast;
 use tokio::task::JoinHandle;
 
 use connect::Access;
 pub(crate) use names::Roles;
+use pool::Pool;
 pub(crate) use transaction::Transaction;
 
 use crate::tx::Mode;
@@ -36,8 +37,8 @@ const OPERATOR_LEASE: u32 = 10;
 
 /// The connections of one process.
 pub(crate) struct Server {
-    pub(crate) pool: PgPool,
-    registrar: Option<PgPool>,
+    pool: Arc<Pool>,
+    registrar: Option<Arc<Pool>>,
     side: Side,
     roles: OnceLock<Roles>,
     lease: Arc<listen::Lease>,
@@ -61,11 +62,13 @@ impl Server {
         notices: broadcast::Sender<Notice>,
     ) -> Result<Self, StoreError> {
         let access = Access::product(settings);
-        let pool = connect::product_pool(&access, settings.connections).await?;
+        connect::check_product(&access).await?;
+        let pool = Pool::new(access.clone(), settings.connections)?;
         let registrar = match registrar {
             Some(login) => {
                 let access = Access::Files(Arc::new(settings.clone()), login.clone());
-                Some(connect::registrar_pool(&access, REGISTRAR_CONNECTIONS).await?)
+                connect::check_registrar(&access).await?;
+                Some(Pool::new(access, REGISTRAR_CONNECTIONS)?)
             }
             None => None,
         };
@@ -79,20 +82,22 @@ impl Server {
         notices: broadcast::Sender<Notice>,
     ) -> Result<Self, StoreError> {
         let access = Access::Memory(Arc::new(access));
-        let pool = connect::registrar_pool(&access, OPERATOR_CONNECTIONS).await?;
-        Ok(Self::start(pool.clone(), Some(pool), Side::Registrar, access, OPERATOR_LEASE, notices))
+        connect::check_registrar(&access).await?;
+        let pool = Pool::new(access.clone(), OPERATOR_CONNECTIONS)?;
+        Ok(Self::start(Arc::clone(&pool), Some(pool), Side::Registrar, access, OPERATOR_LEASE, notices))
     }
 
     fn start(
-        pool: PgPool,
-        registrar: Option<PgPool>,
+        pool: Arc<Pool>,
+        registrar: Option<Arc<Pool>>,
         side: Side,
         access: Access,
         lease_seconds: u32,
         notices: broadcast::Sender<Notice>,
     ) -> Self {
         let lease = Arc::new(listen::Lease::new(lease_seconds));
-        let listener = tokio::spawn(listen::follow(access, notices, Arc::clone(&lease)));
+        let pools = std::iter::once(&pool).chain(&registrar).cloned().collect();
+        let listener = tokio::spawn(listen::follow(access, pools, notices, Arc::clone(&lease)));
         Self { pool, registrar, side, roles: OnceLock::new(), lease, listener }
     }
 
@@ -145,7 +150,12 @@ impl Server {
             (None, Mode::Registrar) => return Err(StoreError::NoRegistrar),
             _ => &self.pool,
         };
-        Transaction::begin(pool, self.roles.get(), space, mode).await
+        let (own, roles) = (pool.get(), self.roles.get());
+        match Transaction::begin(&own, roles, space, mode).await {
+            // Its connections were given up while this one waited for one of them.
+            Err(_) if own.is_closed() => Transaction::begin(&pool.get(), roles, space, mode).await,
+            begun => begun,
+        }
     }
 
     pub(crate) async fn close(&self) {
