@@ -227,8 +227,12 @@ mod tests {
             Report::stalled("SecretMissing", "there is no Secret a"),
             Report::stalled("SecretMissing", "there is no Secret b"),
         );
-        assert_eq!(woken(Some("DemoEnvironment"), (&other, 1)), [demo.clone()]);
-        assert_eq!(woken(Some("DemoEnvironment"), (&same, 2)), [demo.clone()], "it is of the newest generation now");
+        assert_eq!(woken(Some("DemoEnvironment"), (&other, 1)), std::slice::from_ref(&demo));
+        assert_eq!(
+            woken(Some("DemoEnvironment"), (&same, 2)),
+            std::slice::from_ref(&demo),
+            "it is of the newest generation now"
+        );
         assert_eq!(woken(Some("DemoEnvironment"), (&same, 1)), []);
         assert_eq!(woken(None, (&other, 2)), [], "a thousand Tenants do not wake their Realm for that");
         assert_eq!(woken(Some("Pod"), (&other, 2)), []);

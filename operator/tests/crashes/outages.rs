@@ -114,6 +114,7 @@ impl ApiServer {
     }
 
     /// As it was started, and it outlives this test.
+    #[allow(clippy::zombie_processes, reason = "whoever started the control plane ends it")]
     fn start_again(&self) {
         use std::os::unix::process::CommandExt;
         let log = kubeconfig().parent().unwrap().join("logs/kube-apiserver.log");
