@@ -68,10 +68,11 @@ fn pod(home: &Home<'_>, part: Part, images: &Images) -> Value {
 fn container(home: &Home<'_>, part: Part, images: &Images) -> Value {
     let name = part.name();
     let config = "/config/config.yml";
-    let probe = |command: &str, period: u32, failures: u32| {
+    // A node that has too much to do makes probes slow: who ended containers for that would give it more to do.
+    let probe = |command: &str, period: u32, timeout: u32, failures: u32| {
         json!({
             "exec": {"command": [format!("/{name}"), command, "--config", config]},
-            "periodSeconds": period, "timeoutSeconds": 5, "failureThreshold": failures,
+            "periodSeconds": period, "timeoutSeconds": timeout, "failureThreshold": failures,
         })
     };
     let workload = home.workload(part);
@@ -87,9 +88,9 @@ fn container(home: &Home<'_>, part: Part, images: &Images) -> Value {
             {"name": "admin", "containerPort": 9090, "protocol": "TCP"},
         ],
         "securityContext": container_security(),
-        "startupProbe": probe("live", 1, 60),
-        "readinessProbe": probe("ready", 2, 2),
-        "livenessProbe": probe("live", 10, 3),
+        "startupProbe": probe("live", 1, 10, 150),
+        "readinessProbe": probe("ready", 2, 5, 2),
+        "livenessProbe": probe("live", 20, 15, 6),
         // Until nobody is sent here any more.
         "lifecycle": {"preStop": {"sleep": {"seconds": 3}}},
         "resources": workload.resources.as_ref().map_or(measured, |resources| json!(resources)),

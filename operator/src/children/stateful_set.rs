@@ -51,10 +51,11 @@ fn pod(home: &Home<'_>, managed: &ManagedDatabase, images: &Images) -> Value {
     ];
     let args: Vec<&str> = ["postgres"].into_iter().chain(settings.iter().flat_map(|setting| ["-c", setting])).collect();
     // The password is asked for over TCP; over the socket inside the container it is not, and probes take that.
-    let probe = |period: u32, failures: u32| {
+    let (user, database) = (format!("--username={USER}"), format!("--dbname={DATABASE}"));
+    let probe = |period: u32, timeout: u32, failures: u32| {
         json!({
-            "exec": {"command": ["pg_isready", "--host=/var/run/postgresql", "--quiet"]},
-            "periodSeconds": period, "timeoutSeconds": 5, "failureThreshold": failures,
+            "exec": {"command": ["pg_isready", "--host=/var/run/postgresql", user, database, "--quiet"]},
+            "periodSeconds": period, "timeoutSeconds": timeout, "failureThreshold": failures,
         })
     };
     json!({
@@ -72,7 +73,7 @@ fn pod(home: &Home<'_>, managed: &ManagedDatabase, images: &Images) -> Value {
             ],
             "ports": [{"name": "postgres", "containerPort": POSTGRES_PORT, "protocol": "TCP"}],
             "securityContext": container_security(),
-            "startupProbe": probe(1, 120), "readinessProbe": probe(2, 3), "livenessProbe": probe(10, 6),
+            "startupProbe": probe(1, 10, 150), "readinessProbe": probe(2, 5, 3), "livenessProbe": probe(20, 15, 6),
             "resources": {"requests": {"cpu": "50m", "memory": "128Mi"}, "limits": {"memory": "512Mi"}},
             "volumeMounts": [
                 {"name": "data", "mountPath": "/var/lib/postgresql/data"},

@@ -38,7 +38,10 @@ impl Shell {
     /// Runs a script; the answer is what it said.
     pub(crate) fn run(&self, script: &str) -> String {
         let path = format!("{}:{}", self.folder.path().display(), std::env::var("PATH").unwrap());
-        let script = script.replace("cargo run", &format!("cargo run --manifest-path {}", manifest()));
+        let manifest = manifest();
+        let script = ["cargo run", "cargo build"].into_iter().fold(script.to_owned(), |script, command| {
+            script.replace(command, &format!("{command} --manifest-path {manifest}"))
+        });
         let mut command = Command::new("sh");
         command.args(["-euc", &script]).current_dir(self.folder.path()).env("PATH", path).envs(NAMES);
         let output = command.env("KUBECONFIG", self.cluster.kubeconfig()).output().unwrap();
