@@ -151,7 +151,9 @@ pub fn plan(realm: &Realm, observed: &Observed, now: Timestamp) -> Plan {
         return Plan::only(Report::stalled("DatabaseInUse", message), WATCHED);
     }
     let mut work = Work { home, observed, now, wanted, steps: Vec::new(), children: Vec::new(), problems: Vec::new() };
-    if !observed.finalizer {
+    // The database itself says whose it is, whichever Realm looks older.
+    let is_in_use = matches!(&observed.database, DatabaseState::Failed(report) if report.reason == "DatabaseInUse");
+    if !observed.finalizer && !is_in_use {
         work.steps.push(Step::AddFinalizer);
     }
     work.realm();

@@ -590,3 +590,11 @@ fn a_realm_that_could_never_be_made_can_be_deleted() {
     };
     assert_eq!(plan(&realm, &observed, NOW).steps, [Step::Release(None)]);
 }
+
+/// Two Realms of the same second: which one looks older says nothing, the database does.
+#[test]
+fn who_finds_the_database_taken_gets_no_finalizer() {
+    let taken = DatabaseState::Failed(Report::stalled("DatabaseInUse", "theirs"));
+    let plan = plan(&external(), &Observed { database: taken, finalizer: false, ..nothing() }, NOW);
+    assert!(plan.report.reason == "DatabaseInUse" && !plan.steps.contains(&Step::AddFinalizer), "{plan:?}");
+}

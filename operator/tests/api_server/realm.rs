@@ -305,7 +305,8 @@ async fn a_foreign_object_is_named_and_a_second_realm_refused() {
     assert!(message.contains("Service") && message.contains("/main-kms"), "{message}");
     let left = world.api::<Service>().get("main-kms").await.unwrap();
     assert_eq!(left.spec.unwrap().ports.unwrap()[0].port, 1);
-    // The same database in another Realm.
+    // The same database in another Realm, once it is the first one's.
+    until("the database is taken", Duration::from_secs(20), async || world.is_taken().await).await;
     world.create("second", json!({})).await;
     let second = world.settled("second", STALLED, "DatabaseInUse").await;
     assert!(second.finalizers().is_empty(), "who loses has no finalizer");
@@ -366,6 +367,15 @@ async fn what_is_retained_is_adopted_and_what_is_deleted_is_gone() {
 }
 
 impl World {
+    /// Whether a Realm has taken the database.
+    async fn is_taken(&self) -> bool {
+        let server = self.database.server();
+        let mut connection = server.connect(self.database.name(), "postgres", &server.password).await;
+        let taken = "SELECT count(*) FROM keyrealm.meta WHERE realm_uid <> ''";
+        // There is no such table before.
+        sqlx::query_scalar::<_, i64>(taken).fetch_one(&mut connection).await.is_ok_and(|rows| rows == 1)
+    }
+
     async fn gone(&self, name: &str) {
         let voices = std::mem::take(&mut *self.voices.lock().unwrap());
         drop(voices);

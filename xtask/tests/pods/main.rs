@@ -161,6 +161,7 @@ async fn a_killed_container_comes_back_with_all_keys() {
         tokio::time::sleep(Duration::from_millis(500)).await;
     }
     realm.rolled_out("kms");
+    realm.is_reached().await;
     assert_eq!(realm.keys().await, keys);
     assert_eq!(realm.decrypt(&keys[0].0, &ciphertext).await, "kept");
 }

@@ -304,6 +304,15 @@ impl Realm {
         good(client.send(method, &url, &headers, body.into()).await)
     }
 
+    /// Waits until the KMS's Service leads somewhere again: it hears of ready pods a moment after everybody else.
+    pub(crate) async fn is_reached(&self) {
+        let (token, began) = (self.token().await.unwrap(), Instant::now());
+        while let Err(error) = self.kms(&self.client(), &token, "", None).await {
+            assert!(error.contains("Connection refused") && began.elapsed() < Duration::from_secs(10), "{error}");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
     /// Id and name of every key of the first tenant; those that encrypt first.
     pub(crate) async fn keys(&self) -> Vec<(String, String)> {
         let token = self.token().await.unwrap();
