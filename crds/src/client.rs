@@ -1,5 +1,6 @@
 //! A client of an API server: our TLS below, kube's own authentication above.
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -10,6 +11,8 @@ use anyhow::{Context, Result, ensure};
 use arc_swap::ArcSwap;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use http::HeaderValue;
+use http::header::USER_AGENT;
 use keyrealm_base::{Clock, SystemClock};
 use keyrealm_http::raw::{RawClient, raw_client};
 use keyrealm_tls::{Identity, ReloadingIdentity, TrustBundle, client_config, read_private};
@@ -72,7 +75,9 @@ impl ApiServer {
     /// # Errors
     /// When there is none, or it cannot be used.
     pub async fn find(access: &Access) -> Result<Self> {
-        Ok(Self { config: configuration(access).await? })
+        let mut config = configuration(access).await?;
+        config.headers.push((USER_AGENT, user_agent(std::env::args_os().next().as_deref())?));
+        Ok(Self { config })
     }
 
     /// Its URL.
@@ -102,6 +107,14 @@ impl ApiServer {
     pub fn client_over(&self, retry: Retry, wrap: impl FnOnce(Transport) -> Transport) -> Result<Client> {
         client(&self.config, retry, wrap).with_context(|| format!("the cluster at {} cannot be used", self.url()))
     }
+}
+
+/// As kubectl names itself: what an audit log, or one who limits requests, knows a program by.
+fn user_agent(program: Option<&OsStr>) -> Result<HeaderValue> {
+    let name = program.map(Path::new).and_then(Path::file_stem).and_then(OsStr::to_str);
+    let name = name.filter(|name| name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte)));
+    let text = format!("keyrealm-{}/{}", name.unwrap_or("client"), env!("CARGO_PKG_VERSION"));
+    HeaderValue::try_from(text).context("the name of this program")
 }
 
 async fn configuration(access: &Access) -> Result<Config> {

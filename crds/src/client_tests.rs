@@ -44,3 +44,13 @@ async fn a_missing_file_or_context_is_named() {
     let text = format!("{:#}", connect(&access).await.err().unwrap());
     assert!(text.contains("other"), "{text}");
 }
+
+#[test]
+fn a_program_names_itself_and_its_version() {
+    let name = |program: &str| user_agent(Some(OsStr::new(program))).unwrap().to_str().unwrap().to_owned();
+    let version = env!("CARGO_PKG_VERSION");
+    assert_eq!(name("/usr/bin/operator"), format!("keyrealm-operator/{version}"));
+    for odd in ["", "/", "a b", "x\r\ny", "\u{e9}"] {
+        assert_eq!(name(odd), format!("keyrealm-client/{version}"), "{odd:?}");
+    }
+}

@@ -193,7 +193,7 @@ impl Databases {
             // A realm that has adopted already finds itself.
             match registrar.adopt(realm_uid, deployment).await {
                 Err(RegistryError::Store(StoreError::NoRegistrar)) => {
-                    return Err(DatabaseError::nothing(at, deployment));
+                    return Err(DatabaseError::Empty { at: at.to_owned(), deployment });
                 }
                 adopted => adopted.map_err(failed)?,
             }

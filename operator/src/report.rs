@@ -8,6 +8,7 @@ pub const REASONS: &[&str] = &[
     "DatabaseUnreachable",
     "DatabaseRefused",
     "DatabaseInUse",
+    "DatabaseEmpty",
     "DatabaseSecretMissing",
     "UnsealKeyMissing",
     "RootKeyMissing",

@@ -37,6 +37,14 @@ pub enum DatabaseError {
         /// Whose it is.
         cause: String,
     },
+    /// It shall be adopted, and nothing is in it.
+    #[error("the database {at} is empty: the deployment {deployment} shall be adopted, and is not there; take the annotation {annotation} away, or give the database that it names", annotation = crds::ADOPT)]
+    Empty {
+        /// Login, host, port and database.
+        at: String,
+        /// What shall be adopted.
+        deployment: DeploymentId,
+    },
 }
 
 impl DatabaseError {
@@ -58,13 +66,6 @@ impl DatabaseError {
         Self::Unreachable { at: at.to_owned(), cause: format!("it has not answered for {} s", waited.as_secs()) }
     }
 
-    /// Nothing is there that could be adopted.
-    pub(super) fn nothing(at: &str, deployment: DeploymentId) -> Self {
-        let cause = format!("the deployment {deployment} shall be adopted, and the database has none");
-        let mend = "take the annotation keyrealm.dev/adopt away, or give the database that it names";
-        Self::Refused { at: at.to_owned(), cause, mend }
-    }
-
     pub(super) fn of_store(at: &str, error: StoreError) -> Self {
         Self::new(at, &RegistryError::Store(error))
     }
@@ -76,6 +77,7 @@ impl DatabaseError {
             Self::Unreachable { .. } => "DatabaseUnreachable",
             Self::Refused { .. } => "DatabaseRefused",
             Self::InUse { .. } => "DatabaseInUse",
+            Self::Empty { .. } => "DatabaseEmpty",
         }
     }
 
@@ -84,7 +86,9 @@ impl DatabaseError {
     pub fn report(&self) -> Report {
         match self {
             Self::Unreachable { .. } => Report::reconciling(self.reason(), self.to_string()),
-            Self::Refused { .. } | Self::InUse { .. } => Report::stalled(self.reason(), self.to_string()),
+            Self::Refused { .. } | Self::InUse { .. } | Self::Empty { .. } => {
+                Report::stalled(self.reason(), self.to_string())
+            }
         }
     }
 }

@@ -63,6 +63,15 @@ pub fn plan(home: &Home<'_>, observed: &Observed, deletion: &Deletion, now: Time
         DatabaseState::Failed(report) if report.reason == "DatabaseInUse" => {
             "the database is another realm's and was not touched".to_owned()
         }
+        // What this Realm had was dropped by a pass that ended before it said so.
+        DatabaseState::Failed(report) if report.reason == "DatabaseEmpty" && observed.known_before => {
+            return go(secrets().chain([Step::Release(None)]).collect());
+        }
+        DatabaseState::Failed(report) if report.reason == "DatabaseEmpty" => {
+            // The data may lie elsewhere, and only these Secrets open them.
+            let left = "the data that it should have adopted were not in its database: its Secrets are left for them";
+            return go(vec![Step::Release(Some(left.to_owned()))]);
+        }
         blocked => {
             let why = blocked.report().map(|report| report.message).unwrap_or_default();
             let message = format!(

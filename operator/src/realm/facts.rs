@@ -154,7 +154,8 @@ pub enum DatabaseState {
     SecretUnusable(ChildRef, String),
     /// The managed one is not up yet.
     Starting(String),
-    /// It cannot be used: the report's reason is one of `DatabaseUnreachable`, `DatabaseRefused`, `DatabaseInUse`.
+    /// It cannot be used: the report's reason is one of `DatabaseUnreachable`, `DatabaseRefused`, `DatabaseInUse`,
+    /// `DatabaseEmpty`.
     Failed(Report),
     /// It can.
     Ready(Box<DatabaseFacts>),

@@ -24,8 +24,8 @@ const SOON: Duration = Duration::from_secs(5);
 const WATCHED: Duration = Duration::from_secs(30);
 
 /// Reasons for which somebody changes what is not watched: a database, or an object of others.
-const UNWATCHED: [&str; 5] =
-    ["DatabaseSecretMissing", "DatabaseRefused", "DatabaseInUse", "SecretMissing", "ForeignObject"];
+const UNWATCHED: [&str; 6] =
+    ["DatabaseSecretMissing", "DatabaseRefused", "DatabaseInUse", "DatabaseEmpty", "SecretMissing", "ForeignObject"];
 
 /// One thing to be done.
 #[derive(Debug, Clone, PartialEq)]

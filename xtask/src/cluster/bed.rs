@@ -33,6 +33,8 @@ const ORDER: [&str; 10] = [
 ];
 /// Those of them that a control plane alone has.
 const CONTROL_PLANE: std::ops::Range<usize> = 6..9;
+/// The API server's own record of calls, beside what the programs print.
+const AUDIT: &str = "audit";
 const START: Duration = Duration::from_secs(60);
 /// What etcd, images and pods need at least, in MiB.
 const SPACE: u64 = 2 * 1024;
@@ -140,6 +142,7 @@ impl Bed {
             cgroups.make()?;
         }
         pki::write(&layout, &SystemClock)?;
+        control_plane::write_audit_policy(&layout)?;
         let processes = Processes::new(&self.folder);
         let mut started = vec![
             processes.start(&control_plane::etcd(&layout, programs))?,
@@ -351,7 +354,7 @@ impl Bed {
             }
             return Ok(());
         };
-        ensure!(ORDER.contains(&program), "`{program}` is none of {}", ORDER.join(", "));
+        ensure!(program == AUDIT || ORDER.contains(&program), "`{program}` is none of {}, {AUDIT}", ORDER.join(", "));
         let path = processes.log(program);
         let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
         crate::command::print(&text);

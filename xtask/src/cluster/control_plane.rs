@@ -1,5 +1,9 @@
 //! etcd, the API server, the controllers and the scheduler: what they are started with.
 
+use std::fs;
+
+use anyhow::{Context, Result};
+
 use super::layout::{Kind, Layout, NODE_ADDRESS, SERVICES};
 use super::process::Daemon;
 use super::programs::Programs;
@@ -28,6 +32,27 @@ pub(crate) fn etcd(layout: &Layout, programs: &Programs) -> Daemon {
         arguments.push(format!("--{prefix}key-file={}", layout.text("pki/etcd-key.pem")));
     }
     Daemon { name: "etcd", program: programs.etcd.clone(), arguments }
+}
+
+/// Who called what, without bodies; what the cluster's own parts call is left out.
+const AUDIT_POLICY: &str = r#"{
+  "apiVersion": "audit.k8s.io/v1", "kind": "Policy", "omitStages": ["RequestReceived"],
+  "rules": [
+    {"level": "None", "users": [
+      "system:apiserver", "system:kube-controller-manager", "system:kube-scheduler", "system:kube-proxy"
+    ]},
+    {"level": "None", "userGroups": ["system:nodes", "system:serviceaccounts:kube-system"]},
+    {"level": "Metadata"}
+  ]
+}"#;
+
+/// Writes what the API server reads at its start.
+///
+/// # Errors
+/// When the file cannot be written.
+pub(crate) fn write_audit_policy(layout: &Layout) -> Result<()> {
+    let path = layout.path("audit-policy.json");
+    fs::write(&path, AUDIT_POLICY).with_context(|| format!("cannot write {}", path.display()))
 }
 
 /// The API server.
@@ -67,6 +92,10 @@ pub(crate) fn api_server(layout: &Layout, programs: &Programs) -> Daemon {
         "--enable-admission-plugins=NodeRestriction".to_owned(),
         "--allow-privileged=true".to_owned(),
         "--profiling=false".to_owned(),
+        format!("--audit-policy-file={}", layout.text("audit-policy.json")),
+        format!("--audit-log-path={}", layout.text("logs/audit.log")),
+        "--audit-log-maxsize=100".to_owned(),
+        "--audit-log-maxbackup=1".to_owned(),
     ];
     Daemon { name: "kube-apiserver", program: programs.api_server.clone(), arguments }
 }
