@@ -10,6 +10,7 @@ mod images;
 mod lock;
 mod need;
 mod openapi;
+mod postgres;
 mod readme;
 mod signals;
 mod space;

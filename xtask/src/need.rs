@@ -47,6 +47,8 @@ pub(crate) const ENGINE: &[Need] = &[
 ];
 /// What base images of our own need.
 pub(crate) const BASE_IMAGE: &[Need] = &[Need { is_there: || find("debootstrap").is_some(), package: "debootstrap" }];
+/// What packages of npm need.
+pub(crate) const NPM: &[Need] = &[Need { is_there: || find("npm").is_some(), package: "npm" }];
 
 /// Root's rights.
 ///

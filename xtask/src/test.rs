@@ -5,11 +5,11 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 use clap::Args;
-use keyrealm_testkit::{PostgresServer, SERVER_VARIABLE};
+use keyrealm_testkit::{PROGRAMS_VARIABLE, PostgresServer, SERVER_VARIABLE};
 
 use crate::cluster::{self, Bed, HELD};
 use crate::command::{OWN_PROGRAM, cargo, run as stage, say};
-use crate::{crds, need, openapi, readme};
+use crate::{crds, need, openapi, postgres, readme};
 
 /// What to leave out.
 #[derive(Args)]
@@ -43,15 +43,12 @@ pub(crate) fn run(options: &Options) -> Result<()> {
 
     crds::run(true)?;
 
-    // Its own processes end with this one; only the folder is taken away here.
-    let server = PostgresServer::start().map_err(anyhow::Error::msg)?;
-    say(&format!("PostgreSQL listens on {}:{}", server.host, server.port));
-    let mut tests = cargo(&["test", "--workspace", "--features", "demo/kubernetes", "--no-fail-fast"]);
-    tests.env(SERVER_VARIABLE, &server.folder);
-    let tested = stage("tests", &mut tests);
-    // The server may be reading it still.
-    let _ = std::fs::remove_dir_all(&server.folder);
-    tested?;
+    // On the newest PostgreSQL; the installed one is that of the clusters and pods below.
+    workspace(postgres::NEWEST, !options.no_install)?;
+    if options.full {
+        let older = postgres::VERSIONS.iter().filter(|version| **version != postgres::NEWEST);
+        older.copied().try_for_each(|version| workspace(version, !options.no_install))?;
+    }
 
     openapi::run(true)?;
     for document in openapi::paths() {
@@ -68,6 +65,27 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     }
     say(&format!("all passed in {:.0} s", began.elapsed().as_secs_f64()));
     Ok(())
+}
+
+/// The tests of all crates, those of the database on a PostgreSQL of this version.
+fn workspace(version: &str, install: bool) -> Result<()> {
+    let programs = postgres::programs(version, install);
+    let server = match &programs {
+        Ok(programs) => PostgresServer::start_from(programs.folder()),
+        Err(error) => {
+            say(&format!("NOT RUN on PostgreSQL {version}, on the installed one instead: {error:#}"));
+            PostgresServer::start()
+        }
+    };
+    // Its own processes end with this one; only the folder is taken away here.
+    let server = server.map_err(anyhow::Error::msg)?;
+    say(&format!("{} listens on {}:{}", server.version().map_err(anyhow::Error::msg)?, server.host, server.port));
+    let mut tests = cargo(&["test", "--workspace", "--features", "demo/kubernetes", "--no-fail-fast"]);
+    tests.env(SERVER_VARIABLE, &server.folder).env(PROGRAMS_VARIABLE, &server.programs);
+    let tested = stage("tests", &mut tests);
+    // The server may be reading it still.
+    let _ = std::fs::remove_dir_all(&server.folder);
+    tested
 }
 
 /// The tests on real clusters: control planes alone, then the bed with our images in pods.

@@ -99,41 +99,23 @@ impl Tool {
             fs::read_to_string(module.join(name)).with_context(|| format!("cannot read {name} of {}", self.folder))
         };
         let (go_mod, go_sum) = (read("go.mod")?, read("go.sum")?);
-        let tools = need::cache()?.join("tools");
-        fs::create_dir_all(&tools)?;
-        let key = self.key(&go_mod, &go_sum);
-        let folder = tools.join(&key);
-        if folder.is_dir() {
-            return Ok(folder);
-        }
-        // Two at once: the second waits and finds them built.
-        let _lock = FileLock::wait(&tools.join(format!("{}.lock", self.folder)), &format!("building {}", self.folder))?;
-        if folder.is_dir() {
-            return Ok(folder);
-        }
-        let go = go(&go_mod, self.folder)?;
-        space::require(&tools, BUILD_SPACE, &format!("building {}", self.folder))?;
-        let half = tools.join(format!("{key}.half"));
-        // What an interrupted build left.
-        let _ = fs::remove_dir_all(&half);
-        fs::create_dir_all(&half)?;
-        for (program, package) in self.programs {
-            let mut build = Command::new(&go);
-            build.current_dir(&module).env("CGO_ENABLED", "0").env("GOTOOLCHAIN", "local");
-            build.args(["build", "-trimpath", "-mod=readonly", "-buildvcs=false"]);
-            build.arg(format!("-ldflags={}", self.linker_flags())).arg("-o").arg(half.join(program)).arg(package);
-            run(&format!("building {program} (once)"), &mut build)?;
-        }
-        fs::rename(&half, &folder).with_context(|| format!("cannot make {}", folder.display()))?;
-        Ok(folder)
+        made_once(self.folder, &self.key(&go_mod, &go_sum), BUILD_SPACE, |half| {
+            let go = go(&go_mod, self.folder)?;
+            for (program, package) in self.programs {
+                let mut build = Command::new(&go);
+                build.current_dir(&module).env("CGO_ENABLED", "0").env("GOTOOLCHAIN", "local");
+                build.args(["build", "-trimpath", "-mod=readonly", "-buildvcs=false"]);
+                build.arg(format!("-ldflags={}", self.linker_flags())).arg("-o").arg(half.join(program)).arg(package);
+                run(&format!("building {program} (once)"), &mut build)?;
+            }
+            Ok(())
+        })
     }
 
     /// The name of the folder in the cache.
     fn key(&self, go_mod: &str, go_sum: &str) -> String {
         let names: Vec<&str> = self.programs.iter().map(|(name, _)| *name).collect();
-        let content = format!("{go_mod}\n{go_sum}\n{}\n{}", self.linker_flags(), names.join(" "));
-        let hash = sha256_hex(content.as_bytes());
-        format!("{}-{}", self.folder, hash.get(..16).unwrap_or(&hash))
+        key(self.folder, &format!("{go_mod}\n{go_sum}\n{}\n{}", self.linker_flags(), names.join(" ")))
     }
 
     fn linker_flags(&self) -> String {
@@ -158,6 +140,44 @@ impl Tool {
         let folder = answer.get("Dir").and_then(serde_json::Value::as_str).context("go names no folder")?;
         Ok(Path::new(folder).join(path))
     }
+}
+
+/// A name for the cache that changes with what the thing is made from.
+pub(crate) fn key(name: &str, content: &str) -> String {
+    let hash = sha256_hex(content.as_bytes());
+    format!("{name}-{}", hash.get(..16).unwrap_or(&hash))
+}
+
+/// A folder of the cache that is whole or not there: the first who needs it makes it, in a folder beside it.
+///
+/// # Errors
+/// When the disk is nearly full, or it cannot be made.
+pub(crate) fn made_once(
+    name: &str,
+    key: &str,
+    mebibytes: u64,
+    make: impl FnOnce(&Path) -> Result<()>,
+) -> Result<PathBuf> {
+    let tools = need::cache()?.join("tools");
+    fs::create_dir_all(&tools)?;
+    let folder = tools.join(key);
+    if folder.is_dir() {
+        return Ok(folder);
+    }
+    let what = format!("building {name}");
+    // Two at once: the second waits and finds it made.
+    let _lock = FileLock::wait(&tools.join(format!("{name}.lock")), &what)?;
+    if folder.is_dir() {
+        return Ok(folder);
+    }
+    space::require(&tools, mebibytes, &what)?;
+    let half = tools.join(format!("{key}.half"));
+    // What an interrupted run left.
+    let _ = fs::remove_dir_all(&half);
+    fs::create_dir_all(&half)?;
+    make(&half)?;
+    fs::rename(&half, &folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    Ok(folder)
 }
 
 /// The Go that builds: `KEYREALM_GO`, or the one on PATH.

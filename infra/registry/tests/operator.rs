@@ -237,6 +237,43 @@ async fn a_second_owner_gets_nothing_of_the_first_ones() {
     assert!(!o.registrar.set_display_name(id, "owner-1", "Acme").await.unwrap());
 }
 
+/// From PostgreSQL 16 on. Its roles are then as an upgrade from 15 leaves them: without a grant to who made them.
+#[tokio::test]
+async fn after_an_upgrade_of_the_server_the_registrar_is_given_its_roles_back() {
+    let o = Operator::start().await;
+    let version = o.count("SELECT current_setting('server_version_num')::bigint").await;
+    let id = o.migrated("acme", "owner").await;
+    let (login, registrar) = (o.login(Product::Kms), o.test.registrar_access().user);
+    let suffix = login.rsplit('_').next().unwrap();
+    let (space, kept) = (Space::Tenant(Product::Kms, id), format!("kms_realm_own_{suffix}"));
+    let (owner, user) = (format!("{space}_own_{suffix}"), format!("{space}_{suffix}"));
+    for role in [&owner, &user] {
+        o.test.run(&format!("REVOKE ADMIN OPTION FOR \"{role}\" FROM {registrar} CASCADE")).await;
+        o.test.run(&format!("GRANT \"{role}\" TO {registrar}; GRANT \"{role}\" TO {login}")).await;
+    }
+    o.test.run(&format!("ALTER ROLE \"{user}\" LOGIN")).await;
+    let mended = o.registrar.ensure_tenant_schemas(id).await;
+    if version >= 160_000 {
+        let refused = mended.unwrap_err();
+        assert!(refused.to_string().contains("permission denied"), "{refused}");
+    }
+    let guide = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/database.md")).unwrap();
+    let block = guide.split("```sql upgraded\n").nth(1).unwrap().split("```").next().unwrap();
+    for _ in 0..2 {
+        o.test.run(&block.replace("keyrealm_registrar", &registrar)).await;
+    }
+    o.registrar.ensure_tenant_schemas(id).await.unwrap();
+    assert_eq!(o.registrar.drift().await.unwrap(), []);
+    let member = |role: &str| format!("SELECT pg_has_role('{login}', '{role}', 'MEMBER')::int::bigint");
+    assert_eq!(o.count(&member(&owner)).await, 1, "the server goes on meanwhile");
+    // What is moved aside is out of the server's reach, for no grant of others is left.
+    o.registrar.archive_tenant(id, "owner", SystemClock.now()).await.unwrap();
+    let names = format!(
+        "SELECT count(*) FROM pg_auth_members a JOIN pg_roles m ON m.oid = a.member JOIN pg_roles r ON r.oid = a.roleid WHERE m.rolname = '{login}' AND r.rolname <> '{kept}'"
+    );
+    assert_eq!(o.count(&names).await, 0);
+}
+
 #[tokio::test]
 async fn what_somebody_changed_is_found_and_put_back_or_refused() {
     let o = Operator::start().await;
@@ -245,10 +282,11 @@ async fn what_somebody_changed_is_found_and_put_back_or_refused() {
     let space = Space::Tenant(Product::Kms, id);
     let login = o.login(Product::Kms);
     let suffix = login.rsplit('_').next().unwrap();
+    let registrar = o.test.registrar_access().user;
     let (owner, user) = (format!("{space}_own_{suffix}"), format!("{space}_{suffix}"));
     for (change, kind) in [
-        (format!("REVOKE \"{user}\" FROM {login}"), DriftKind::Membership),
-        (format!("REVOKE \"{owner}\" FROM {login}"), DriftKind::Membership),
+        (format!("REVOKE \"{user}\" FROM {login} GRANTED BY {registrar}"), DriftKind::Membership),
+        (format!("REVOKE \"{owner}\" FROM {login} GRANTED BY {registrar}"), DriftKind::Membership),
         (format!("REVOKE USAGE ON SCHEMA {space} FROM \"{user}\""), DriftKind::SchemaGrant),
         (format!("REVOKE INSERT ON {space}.things FROM \"{user}\""), DriftKind::TableGrant),
         (

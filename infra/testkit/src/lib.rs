@@ -16,7 +16,7 @@ pub use database::{On, TestDatabase};
 pub use issuer::TestIssuer;
 pub use log::CapturedLog;
 pub use port::free_port;
-pub use postgres::{Lifetime, PostgresServer, SERVER_VARIABLE};
+pub use postgres::{Lifetime, PROGRAMS_VARIABLE, PostgresServer, SERVER_VARIABLE};
 pub use program::Program;
 pub use proxy::SilentProxy;
 pub use tls::TestTls;

@@ -21,6 +21,9 @@ use crate::tls::test_ca;
 /// Names the folder of a server that is running already: then no test starts its own.
 pub const SERVER_VARIABLE: &str = "KEYREALM_TEST_POSTGRES";
 
+/// Names the folder of `initdb` and `postgres` of a server that is not the installed one.
+pub const PROGRAMS_VARIABLE: &str = "KEYREALM_POSTGRES_PROGRAMS";
+
 /// The account that the server runs as where the tests run as root, who may not run it.
 const ACCOUNT: &str = "postgres";
 const START: Duration = Duration::from_secs(60);
@@ -36,6 +39,8 @@ pub struct PostgresServer {
     pub port: u16,
     /// The password of the superuser `postgres`.
     pub password: String,
+    /// The folder of its programs.
+    pub programs: PathBuf,
 }
 
 impl PostgresServer {
@@ -72,11 +77,23 @@ impl PostgresServer {
         Self::start_with(&[])
     }
 
+    /// As [`PostgresServer::start`], with the programs of this folder.
+    ///
+    /// # Errors
+    /// As [`PostgresServer::start`].
+    pub fn start_from(programs: PathBuf) -> Result<Self, String> {
+        Self::start_one(programs, &[])
+    }
+
     /// As [`PostgresServer::start`], with these settings over its own.
     ///
     /// # Errors
     /// As [`PostgresServer::start`].
     pub fn start_with(settings: &[&str]) -> Result<Self, String> {
+        Self::start_one(programs()?, settings)
+    }
+
+    fn start_one(programs: PathBuf, settings: &[&str]) -> Result<Self, String> {
         static STARTED: AtomicU32 = AtomicU32::new(0);
         sweep();
         let name = format!("{PREFIX}{}-{}", std::process::id(), STARTED.fetch_add(1, Ordering::Relaxed));
@@ -86,7 +103,7 @@ impl PostgresServer {
             .and_then(|socket| socket.local_addr())
             .map_err(|error| format!("PostgreSQL: a port: {error}"))?
             .port();
-        let (server, mut command) = Self::prepare(&folder, host, port, Lifetime::OfThisProcess)?;
+        let (server, mut command) = Self::make(programs, &folder, (host, port), Lifetime::OfThisProcess)?;
         // The second address is in no certificate.
         for setting in ["listen_addresses=127.0.0.1,127.0.0.2"].iter().chain(settings) {
             command.arg("-c").arg(setting);
@@ -101,7 +118,15 @@ impl PostgresServer {
     /// # Errors
     /// As [`PostgresServer::start`].
     pub fn prepare(folder: &Path, host: IpAddr, port: u16, lifetime: Lifetime) -> Result<(Self, Command), String> {
-        let programs = programs()?;
+        Self::make(programs()?, folder, (host, port), lifetime)
+    }
+
+    fn make(
+        programs: PathBuf,
+        folder: &Path,
+        (host, port): (IpAddr, u16),
+        lifetime: Lifetime,
+    ) -> Result<(Self, Command), String> {
         let failed = |what: &'static str| move |error: std::io::Error| format!("PostgreSQL: {what}: {error}");
         fs::create_dir(folder).map_err(failed("its folder"))?;
         let password =
@@ -119,15 +144,15 @@ impl PostgresServer {
         }
         // Over TLS or not at all. Who else could come is kept out by where it listens.
         fs::write(data.join("pg_hba.conf"), "hostssl all all all scram-sha-256\n").map_err(failed("pg_hba.conf"))?;
-        let server = Self { folder: folder.to_owned(), host, port, password };
+        let server = Self { folder: folder.to_owned(), host, port, password, programs };
         let description = serde_json::to_vec(&server).map_err(|error| error.to_string())?;
         fs::write(folder.join("server.json"), description).map_err(failed("server.json"))?;
-        let command = server.command(&programs, lifetime);
+        let command = server.command(lifetime);
         Ok((server, command))
     }
 
-    fn command(&self, programs: &Path, lifetime: Lifetime) -> Command {
-        let mut command = account(&programs.join("postgres"), lifetime);
+    fn command(&self, lifetime: Lifetime) -> Command {
+        let mut command = account(&self.programs.join("postgres"), lifetime);
         command.arg("-D").arg(self.folder.join("data")).arg("-p").arg(self.port.to_string());
         let folder = self.folder.display();
         for setting in [
@@ -164,7 +189,7 @@ impl PostgresServer {
     /// # Errors
     /// As [`PostgresServer::start`].
     pub fn start_again(&self) -> Result<(), String> {
-        let command = self.command(&programs()?, Lifetime::OfThisProcess);
+        let command = self.command(Lifetime::OfThisProcess);
         let mut child = self.spawn(command).map_err(|error| format!("PostgreSQL: the server: {error}"))?;
         self.wait(&mut child)
     }
@@ -196,6 +221,16 @@ impl PostgresServer {
             std::thread::sleep(Duration::from_millis(20));
         }
         Ok(())
+    }
+
+    /// What its program says of itself.
+    ///
+    /// # Errors
+    /// When it cannot be run.
+    pub fn version(&self) -> Result<String, String> {
+        let mut command = account(&self.programs.join("postgres"), Lifetime::Own);
+        let said = command.arg("--version").output().map_err(|error| format!("PostgreSQL: {error}"))?;
+        Ok(String::from_utf8_lossy(&said.stdout).trim().to_owned())
     }
 
     /// The CA bundle of its certificate.
@@ -239,8 +274,15 @@ fn sweep() {
     }
 }
 
-/// Where `initdb` and `postgres` are: on PATH, or where Debian puts them.
+/// Where `initdb` and `postgres` are: where [`PROGRAMS_VARIABLE`] says, or Debian puts them, or on PATH.
 fn programs() -> Result<PathBuf, String> {
+    let is_one = |folder: &PathBuf| folder.join("initdb").is_file() && folder.join("postgres").is_file();
+    if let Some(folder) = std::env::var_os(PROGRAMS_VARIABLE).map(PathBuf::from) {
+        let text = folder.display().to_string();
+        return Some(folder).filter(is_one).ok_or_else(|| {
+            format!("{PROGRAMS_VARIABLE}: no initdb and postgres in {text}; name the folder of a server's programs")
+        });
+    }
     let path = std::env::var_os("PATH").unwrap_or_default();
     let mut folders: Vec<PathBuf> = fs::read_dir("/usr/lib/postgresql")
         .map(|versions| versions.flatten().map(|version| version.path().join("bin")).collect())
@@ -249,8 +291,10 @@ fn programs() -> Result<PathBuf, String> {
     folders.sort();
     folders.reverse();
     folders.extend(std::env::split_paths(&path));
-    let found = folders.into_iter().find(|folder| folder.join("initdb").is_file() && folder.join("postgres").is_file());
-    found.ok_or_else(|| "PostgreSQL is not installed; install with: apt-get install --yes postgresql".to_owned())
+    folders
+        .into_iter()
+        .find(is_one)
+        .ok_or_else(|| "PostgreSQL is not installed; install with: apt-get install --yes postgresql".to_owned())
 }
 
 /// How long a server runs.

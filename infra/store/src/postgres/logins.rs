@@ -3,6 +3,7 @@
 use keyrealm_crypto::password::ScramVerifier;
 
 use super::names::quoted;
+use super::provision::alter_role;
 use super::{Server, Transaction};
 use crate::{Product, StoreError};
 
@@ -20,13 +21,12 @@ impl Server {
         password: &ScramVerifier,
     ) -> Result<(), StoreError> {
         let login = self.login(product)?;
-        let (verb, comment) = if self.has_login(tx, product).await? {
-            ("ALTER", String::new())
+        let (statement, comment) = if self.has_login(tx, product).await? {
+            (alter_role(tx, &login).await?, String::new())
         } else {
-            ("CREATE", format!("; COMMENT ON ROLE \"{login}\" IS '{}'", self.roles()?.marker))
+            (format!("CREATE ROLE \"{login}\""), format!("; COMMENT ON ROLE \"{login}\" IS '{}'", self.roles()?.marker))
         };
-        let attributes = "LOGIN NOINHERIT NOCREATEROLE NOCREATEDB";
-        tx.raw(&format!("{verb} ROLE \"{login}\" {attributes} PASSWORD '{password}'{comment}")).await
+        tx.raw(&format!("{statement} LOGIN NOINHERIT NOCREATEROLE PASSWORD '{password}'{comment}")).await
     }
 
     /// Lets the logins read and write these tables of the control schema, and no other. Writes nothing when they can.

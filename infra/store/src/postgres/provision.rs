@@ -69,23 +69,18 @@ impl Server {
         }
         let login = quoted(&login);
         let mut statements = Vec::new();
-        let mut role = |name: &str| {
-            if has(DriftKind::RoleMissing, name) {
-                statements.push(format!("CREATE ROLE \"{name}\" NOLOGIN NOINHERIT"));
+        let user = matches!(space, Space::Tenant(..)).then(|| roles.user(space));
+        for name in [Some(&owner), user.as_ref()].into_iter().flatten() {
+            let role = if has(DriftKind::RoleMissing, name) {
+                format!("CREATE ROLE \"{name}\"")
             } else {
-                statements.push(format!("ALTER ROLE \"{name}\" NOLOGIN NOINHERIT NOCREATEROLE NOCREATEDB"));
-            }
+                alter_role(tx, name).await?
+            };
+            statements.push(format!("{role} NOLOGIN NOINHERIT NOCREATEROLE"));
             statements.push(format!("COMMENT ON ROLE \"{name}\" IS '{marker}'"));
             statements.push(format!("GRANT \"{name}\" TO CURRENT_USER; GRANT \"{name}\" TO {login}"));
-        };
-        role(&owner);
-        let user = if let Space::Tenant(..) = space {
-            let user = roles.user(space);
-            role(&user);
-            format!("\"{user}\"")
-        } else {
-            login.clone()
-        };
+        }
+        let user = user.map_or_else(|| login.clone(), |user| format!("\"{user}\""));
         if missing {
             statements.push(format!("CREATE SCHEMA \"{space}\" AUTHORIZATION \"{owner}\""));
         }
@@ -167,4 +162,12 @@ impl Server {
 
 async fn commit(tx: Transaction) -> Result<(), StoreError> {
     tx.commit().await.map_err(|error| StoreError::from_sqlx(Space::Control, "the commit", &error))
+}
+
+/// The beginning of a statement that gives a role its attributes back. From PostgreSQL 16 on who may not make databases may not
+/// even say that a role shall not: it is said where it is needed alone.
+pub(super) async fn alter_role(tx: &mut Transaction, name: &str) -> Result<String, StoreError> {
+    let may = tx.scalar("SELECT rolcreatedb::text FROM pg_catalog.pg_roles WHERE rolname = $1", name).await?;
+    let databases = if may.as_deref() == Some("true") { " NOCREATEDB" } else { "" };
+    Ok(format!("ALTER ROLE \"{name}\"{databases}"))
 }
