@@ -167,7 +167,9 @@ async fn a_password_is_set_when_it_changed_and_never_goes_to_the_server() {
     }
     // The login went: it is made again, with the same password.
     let login = o.login(Product::Identity);
+    assert!(o.registrar.has_logins().await.unwrap());
     o.test.run(&format!("DROP OWNED BY {login}; DROP ROLE {login}")).await;
+    assert!(!o.registrar.has_logins().await.unwrap());
     o.registrar.ensure_logins(&passwords("another-kms-password")).await.unwrap();
     o.product(Product::Identity).await;
     let bad = [(Product::Kms, SecretBytes::copy_of("pässword".as_bytes()))];
@@ -181,12 +183,14 @@ async fn roles_and_schemas_of_others_are_refused_and_nothing_stays_half_made() {
     operator.ensure_deployment(REALM).await.unwrap();
     let login = operator.login_names().unwrap()[1].1.clone();
     test.run(&format!("CREATE ROLE {login}")).await;
+    assert!(!operator.has_logins().await.unwrap(), "somebody else's is none");
     let refused = operator.ensure_logins(&passwords("p")).await.unwrap_err();
     assert!(matches!(&refused, RegistryError::Store(StoreError::Foreign { kind: "role", .. })), "{refused}");
     let refused = operator.ensure_realm_schemas().await.unwrap_err();
     assert!(matches!(&refused, RegistryError::Store(StoreError::NoLogin { .. })), "{refused}");
     test.run(&format!("DROP ROLE {login}")).await;
     operator.ensure_logins(&passwords("p")).await.unwrap();
+    assert!(operator.has_logins().await.unwrap());
     let id: TenantId = "3f2b8c1a-9d4e-4f6a-8b7c-1d2e3f4a5b6c".parse().unwrap();
     let schema = Space::Tenant(Product::Identity, id);
     test.run(&format!("CREATE SCHEMA {schema}")).await;

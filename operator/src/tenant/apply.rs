@@ -77,6 +77,8 @@ fn registry_report(error: &RegistryError, message: String) -> Report {
         RegistryError::IdTaken { .. } | RegistryError::Leftover(_) => Report::stalled("IdTaken", message),
         RegistryError::Retained { .. } => Report::stalled("TenantRetained", message),
         RegistryError::Store(StoreError::Foreign { .. }) => Report::stalled("ForeignObject", message),
+        // Somebody dropped it a moment ago; the Realm makes it again.
+        RegistryError::Store(StoreError::NoLogin { .. }) => Report::reconciling("RealmNotReady", message),
         RegistryError::Store(StoreError::Vanished { .. }) => Report::stalled("NotMigrated", message),
         RegistryError::Store(error) if error.is_passing() => Report::reconciling("DatabaseUnreachable", message),
         RegistryError::Store(_) => Report::reconciling("DatabaseRefused", message),

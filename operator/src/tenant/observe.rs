@@ -168,6 +168,10 @@ async fn registry(
     if let Some(failure) = &view.failure {
         return DatabaseSeen::Unreachable(failure.message.clone());
     }
+    // What ends needs no login.
+    if !view.logins && tenant.metadata.deletion_timestamp.is_none() {
+        return DatabaseSeen::Unprepared;
+    }
     let now = context.clock.now();
     let reading = async {
         if memory.drift_due(key, now) {

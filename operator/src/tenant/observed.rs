@@ -44,6 +44,8 @@ pub enum DatabaseSeen {
     /// The Realm has none yet, or this process has not connected yet.
     #[default]
     None,
+    /// It is open, and the servers' logins are not there yet: no tenant can be made in it.
+    Unprepared,
     /// Nobody will reach it again with what is there: what went.
     Gone(String),
     /// It does not answer.

@@ -204,6 +204,13 @@ fn ready_to_serve<'a>(desired: &Tenant, observed: &'a Observed) -> Result<&'a Re
             let message = format!("the Realm {realm} has no database yet; its own conditions say what it waits for");
             Err(blocked(Report::reconciling("RealmNotReady", message), SLOW))
         }
+        DatabaseSeen::Unprepared => {
+            let message = format!(
+                "the Realm {realm} has not made its servers' logins in the database yet; its own conditions say what it waits \
+                 for (kubectl describe realm), and this Tenant goes on with it"
+            );
+            Err(blocked(Report::reconciling("RealmNotReady", message), SLOW))
+        }
         DatabaseSeen::Gone(what) => {
             let message = format!("the database of the Realm {realm} cannot be reached any more: {what}");
             Err(blocked(Report::reconciling("RealmNotReady", message), SLOW))

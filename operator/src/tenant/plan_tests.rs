@@ -196,6 +196,7 @@ fn what_is_in_the_way_is_named_and_nothing_is_done() {
             "no entry",
         ),
         (Observed { realm: RealmSeen::Present, ..Observed::default() }, "RealmNotReady", "no database yet"),
+        (Observed { database: DatabaseSeen::Unprepared, ..at(open(None)) }, "RealmNotReady", "logins"),
         (
             Observed { database: DatabaseSeen::Unreachable("refused".into()), ..at(open(None)) },
             "DatabaseUnreachable",
@@ -442,7 +443,7 @@ fn deletion_by_policy_and_what_is_there() {
     let with = |database: DatabaseSeen| Observed { database, ..at(open(None)) };
     let long = Duration::from_mins(5);
     let leave = ["tenant.leave-behind", "tenant.remove-finalizer"].as_slice();
-    let cases: [(&str, &str, Observed, &[&str], &str); 19] = [
+    let cases: [(&str, &str, Observed, &[&str], &str); 20] = [
         ("kept", "Retain", at(served()), &["tenant.retain", "tenant.remove-finalizer"], "Deleting"),
         ("shut first", "Delete", at(served()), &["tenant.disable"], "Deleting"),
         ("shut first", "Archive", at(served()), &["tenant.disable"], "Deleting"),
@@ -475,6 +476,7 @@ fn deletion_by_policy_and_what_is_there() {
         ("no realm", "Delete", Observed::default(), leave, "Deleting"),
         ("just started", "Retain", with(DatabaseSeen::None), &[], "Deleting"),
         ("none", "Retain", Observed { deleting_for: long, ..with(DatabaseSeen::None) }, leave, "Deleting"),
+        ("unprepared", "Retain", with(DatabaseSeen::Unprepared), &[], "Deleting"),
         ("none", "Delete", Observed { deleting_for: long, ..with(DatabaseSeen::None) }, &[], "DatabaseUnreachable"),
         (
             "not let in",

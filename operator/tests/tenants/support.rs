@@ -99,6 +99,7 @@ impl World {
         let passwords = PASSWORDS.map(|(product, text)| (product, SecretBytes::copy_of(text.as_bytes())));
         database.registrar.ensure_logins(&passwords).await.unwrap();
         database.registrar.ensure_realm_schemas().await.unwrap();
+        database.refresh().await;
 
         let tls = TestTls::new();
         let http = tls.client();
