@@ -137,8 +137,8 @@ impl Pass<'_> {
                 self.memory.mended(&realm_key(self.tenant), *id);
                 tracing::warn!(tenant = %id, "schemas and roles of a tenant were changed by others and are restored");
             }
-            Step::Declare(id, declared) => {
-                let declare = async |registrar: &Registrar| registrar.declare_all(*id, declared.clone()).await;
+            Step::Declare(id, declared, ends) => {
+                let declare = async |registrar: &Registrar| registrar.declare_until(*id, declared.clone(), ends).await;
                 if let Some(generation) = self.registrar(step, declare).await? {
                     self.changed(generation);
                 }

@@ -41,7 +41,7 @@ pub(crate) struct World {
     kms: Option<kms::Running>,
     identity: Option<identity::Running>,
     _tasks: Tasks,
-    _controllers: Tasks,
+    controllers: Tasks,
     _tls: TestTls,
 }
 
@@ -118,9 +118,17 @@ impl World {
             kms: Some(kms),
             identity: Some(identity),
             _tasks: tasks,
-            _controllers: controllers,
+            controllers,
             _tls: tls,
         }
+    }
+
+    /// Work on Tenants ends, the clock goes on, and work begins anew, without anything that was remembered.
+    pub(crate) async fn restart(&mut self, away: Duration) {
+        std::mem::take(&mut self.controllers).shutdown().await;
+        self.clock.advance(away);
+        let reconciler = operator::tenant::reconciler();
+        operator::controller::work::<Tenant, _, _, _>(&mut self.controllers, &self.parts.context, reconciler);
     }
 
     pub(crate) fn tenants(&self) -> Api<Tenant> {
