@@ -8,6 +8,8 @@ use std::time::Duration;
 use crds::{ConditionStatus, READY, Realm, STALLED, Tenant};
 use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Pod, Secret, Service};
+use k8s_openapi::api::networking::v1::NetworkPolicy;
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use keyrealm_base::{InstanceId, SystemClock, Timestamp};
 use keyrealm_config::{Database as Settings, Postgres};
 use keyrealm_crypto::SystemRandom;
@@ -47,7 +49,9 @@ impl World {
         let namespaces = Api::<Namespace>::all(place.client.clone());
         namespaces.patch(&place.namespace, &PatchParams::default(), &Patch::Merge(&labels)).await.unwrap();
         let database = TestDatabase::new(On::Postgres).await;
-        let (parts, mut tasks) = place.parts().await;
+        let (mut parts, mut tasks) = place.real_parts().await;
+        let events = std::mem::replace(&mut parts.events, operator::events::Events::new().1);
+        tasks.spawn("events", events.run(parts.context.client.clone(), "test".to_owned()));
         operator::controller::work::<Realm, _, _, _>(&mut tasks, &parts.context, operator::realm::reconcile);
         tasks.spawn("databases", operator::controller::follow_databases(Arc::clone(&parts.context)));
         tasks.spawn("kubelet", kubelet(Api::namespaced(place.client.clone(), &place.namespace)));
@@ -254,6 +258,20 @@ async fn a_realm_is_made_kept_and_restored() {
     world.settled("main", READY, "Ready").await;
     let writes = world.writes(Duration::from_secs(3)).await;
     assert!(writes.is_empty(), "{writes:?}");
+    // What is optional comes and goes.
+    let budgets = world.api::<PodDisruptionBudget>();
+    let count = async || budgets.list(&ListParams::default()).await.unwrap().items.len();
+    let spec = |spec: Value| Patch::Merge(json!({ "spec": spec }));
+    let realms = world.api::<Realm>();
+    realms.patch("main", &PatchParams::default(), &spec(json!({"kms": {"replicas": 2}}))).await.unwrap();
+    until("several pods have a budget", Duration::from_secs(20), async || count().await == 1).await;
+    let less = spec(json!({"kms": {"replicas": 1}, "networkPolicy": {"enabled": false}}));
+    realms.patch("main", &PatchParams::default(), &less).await.unwrap();
+    until("both are gone", Duration::from_secs(20), async || {
+        let policies = world.api::<NetworkPolicy>().list(&ListParams::default()).await.unwrap();
+        count().await == 0 && policies.items.is_empty()
+    })
+    .await;
     world.place.end().await;
 }
 

@@ -28,6 +28,7 @@ async fn fifty_tenants_at_rest_cost_no_call_but_the_lease() {
         failpoint: Failpoint::none(),
         controllers: operator::controller::start,
         record: true,
+        told: None,
     };
     let parts = Parts::new(settings, &deps).await.unwrap();
     let (mut tasks, context) = (Tasks::default(), Arc::clone(&parts.context));

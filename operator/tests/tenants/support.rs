@@ -84,6 +84,7 @@ impl World {
             failpoint: Failpoint::none(),
             controllers: operator::controller::start,
             record: true,
+            told: Some(crate::calls::keep),
         };
         let parts = Parts::new(settings, &deps).await.unwrap();
         let (mut tasks, mut controllers) = (Tasks::default(), Tasks::default());
