@@ -114,11 +114,38 @@ pub struct AdminSettings {
     pub address: String,
     /// CA certificates (PEM); who shows a client certificate of one of them reads `/metrics`, beside the process's own probes.
     pub client_ca: Option<PathBuf>,
+    /// What those who come from outside are shown; a certificate of the process itself, for `localhost`, unless given.
+    pub tls: AdminTls,
+}
+
+/// A certificate for the names by which the admin listener is reached: all three, or none. It is taken anew when the files
+/// change.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AdminTls {
+    /// Leaf and intermediates (PEM).
+    pub certificate: PathBuf,
+    /// Its key (PEM), which nobody else may read.
+    pub key: PathBuf,
+    /// The CA certificates (PEM) by which those outside verify it.
+    pub ca: PathBuf,
 }
 
 impl Default for AdminSettings {
     fn default() -> Self {
-        Self { address: "0.0.0.0:9090".to_owned(), client_ca: None }
+        Self { address: "0.0.0.0:9090".to_owned(), client_ca: None, tls: AdminTls::default() }
+    }
+}
+
+impl AdminTls {
+    fn all(&self) -> [(&'static str, &PathBuf); 3] {
+        [("certificate", &self.certificate), ("key", &self.key), ("ca", &self.ca)]
+    }
+
+    /// Whether there is one.
+    #[must_use]
+    pub fn is_given(&self) -> bool {
+        self.all().iter().any(|(_, path)| !path.as_os_str().is_empty())
     }
 }
 
@@ -191,6 +218,12 @@ impl Settings {
         let lease = &self.lease;
         let admin = Listener { address: self.server.admin.address.clone() };
         wrong.extend(admin.problem("server.admin.address"));
+        let tls = &self.server.admin.tls;
+        for (name, path) in tls.all() {
+            if tls.is_given() && path.as_os_str().is_empty() {
+                wrong.push(format!("server.admin.tls.{name}: is missing; certificate, key and ca go together"));
+            }
+        }
         for name in &self.watch.namespaces {
             if !is_label(name) {
                 wrong.push(format!("watch.namespaces: `{name}` is no name of a namespace"));
@@ -277,6 +310,28 @@ mod tests {
     fn with(flags: &[&str]) -> Settings {
         let flags = flags.iter().map(|flag| flag.parse().unwrap()).collect();
         load(&Sources { product: "operator", files: &[], environment: Vec::new(), flags }).unwrap()
+    }
+
+    #[test]
+    fn a_certificate_for_the_admin_listener_is_whole_or_refused() {
+        let read = |pairs: &[(&str, &str)]| {
+            let name = |name: &str| format!("KEYREALM_OPERATOR__SERVER__ADMIN__TLS__{name}");
+            let environment = pairs.iter().map(|(key, value)| (name(key), (*value).to_owned())).collect();
+            load::<Settings>(&Sources { product: "operator", files: &[], environment, flags: Vec::new() })
+        };
+        let whole = [("CERTIFICATE", "/t/tls.crt"), ("KEY", "/t/tls.key"), ("CA", "/t/ca.crt")];
+        let settings = read(&whole).unwrap();
+        settings.check().unwrap();
+        let tls = settings.server.admin.tls;
+        assert!(tls.is_given() && !Settings::default().server.admin.tls.is_given());
+        assert_eq!((tls.certificate, tls.key, tls.ca), ("/t/tls.crt".into(), "/t/tls.key".into(), "/t/ca.crt".into()));
+        for (missing, name) in [(0, "certificate"), (1, "key"), (2, "ca")] {
+            let mut pairs = whole.to_vec();
+            pairs.remove(missing);
+            let refused = read(&pairs).unwrap().check().unwrap_err().to_string();
+            assert!(refused.contains(&format!("server.admin.tls.{name}: is missing")), "{refused}");
+        }
+        assert!(read(&[("NAME", "x")]).is_err());
     }
 
     #[test]

@@ -50,7 +50,7 @@ impl fmt::Display for RealmKey {
 /// What changed in a realm's database.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
-    /// It was opened: who waited for it can go on.
+    /// It was opened, or the servers' logins are there now: who waited for it can go on.
     Opened(RealmKey),
     /// Something of the realm as a whole.
     Realm(RealmKey),

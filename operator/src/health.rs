@@ -15,12 +15,12 @@ use keyrealm_http::{Check, Health, Limits, Listener, Peer, Serving, Standard, he
 use keyrealm_pki::{CaChain, ChainSpec, LeafSpec, LeafUsage, NameStyle};
 use keyrealm_tls::{
     ClientAuth, Identity, IdentityFiles, ReloadingIdentity, TrustBundle, Watch, client_config, server_config,
-    write_private, write_public,
+    server_config_beside_local, write_private, write_public,
 };
 use tokio::net::TcpListener;
 use url::Url;
 
-use crate::config::AdminSettings;
+use crate::config::{AdminSettings, AdminTls};
 use crate::journal::Journal;
 use crate::metrics::Metrics;
 use crate::stores::{Kind, Stores};
@@ -114,7 +114,16 @@ impl AdminChain {
         let (identity, watch) =
             ReloadingIdentity::watch(self.files.server.clone(), trust.clone(), Arc::clone(&self.clock))?;
         let clients = self.clients(settings.client_ca.as_deref(), &trust)?;
-        let tls = server_config(&identity, &ClientAuth::Optional(&clients))?;
+        let clients = ClientAuth::Optional(&clients);
+        let mut watches = vec![watch];
+        let tls = if settings.tls.is_given() {
+            // The probes ask for localhost and are shown the process's own: what others gave cannot end it when it expires.
+            let (given, watch) = self.given(&settings.tls)?;
+            watches.push(watch);
+            server_config_beside_local(&given, &identity, &clients)?
+        } else {
+            server_config(&identity, &clients)?
+        };
         let standard = Standard {
             clock: Arc::clone(&self.clock),
             randomness: Arc::clone(&self.random),
@@ -124,7 +133,23 @@ impl AdminChain {
         let router = health_router(health, standard).merge(Router::new().route("/metrics", figures));
         let limits = Limits { connections: 64, ..Limits::default() };
         let serving = Serving::start(vec![Listener { name: "admin", socket, tls, router }], limits);
-        Ok(Admin { address, serving, _watch: watch })
+        Ok(Admin { address, serving, _watches: watches })
+    }
+
+    /// What somebody gave for those outside.
+    fn given(&self, files: &AdminTls) -> Result<(Arc<ReloadingIdentity>, Watch)> {
+        let trust = TrustBundle::from_file(&files.ca, self.clock.now()).with_context(|| {
+            format!("server.admin.tls.ca {}: must be a file of CA certificates (PEM)", files.ca.display())
+        })?;
+        let pair = IdentityFiles { certificate: files.certificate.clone(), key: files.key.clone() };
+        ReloadingIdentity::watch(pair, trust, Arc::clone(&self.clock)).with_context(|| {
+            format!(
+                "server.admin.tls: {} (certificate) must be of a CA of {} (ca) and go with {} (key)",
+                files.certificate.display(),
+                files.ca.display(),
+                files.key.display()
+            )
+        })
     }
 
     /// Whose client certificates are taken: the chain's own, and those of the CAs that somebody gave.
@@ -144,7 +169,7 @@ pub struct Admin {
     /// Where it is.
     pub address: std::net::SocketAddr,
     serving: Serving,
-    _watch: Watch,
+    _watches: Vec<Watch>,
 }
 
 impl Admin {

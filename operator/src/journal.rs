@@ -45,7 +45,11 @@ pub struct Journal {
     /// Milliseconds after `began` of the last answer that was none of an overloaded or broken server.
     answered: Arc<AtomicU64>,
     record: Option<Arc<Mutex<Vec<Call>>>>,
+    told: Option<Told>,
 }
+
+/// Is told each call when it has ended.
+pub type Told = fn(&Call);
 
 /// The longest until an answer begins. Lists are the slowest.
 const ANSWER: Duration = Duration::from_secs(30);
@@ -56,13 +60,20 @@ impl Journal {
     /// Counts; with `gate`, writes pass only while it allows them.
     #[must_use]
     pub fn new(metrics: Metrics, gate: Option<Leadership>) -> Self {
-        Self { metrics, gate, began: Instant::now(), answered: Arc::default(), record: None }
+        Self { metrics, gate, began: Instant::now(), answered: Arc::default(), record: None, told: None }
     }
 
     /// Keeps the calls, too.
     #[must_use]
     pub fn recording(mut self) -> Self {
         self.record = Some(Arc::default());
+        self
+    }
+
+    /// Tells each call, too.
+    #[must_use]
+    pub const fn telling(mut self, told: Option<Told>) -> Self {
+        self.told = told;
         self
     }
 
@@ -98,10 +109,13 @@ impl Journal {
             let now = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
             self.answered.fetch_max(now, Ordering::Relaxed);
         }
+        call.status = status;
+        if let Some(told) = self.told {
+            told(&call);
+        }
         if let Some(mut record) = self.record.as_ref().and_then(|record| record.lock().ok())
             && record.len() < MAX_RECORD
         {
-            call.status = status;
             record.push(call);
         }
     }

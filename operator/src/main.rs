@@ -119,6 +119,7 @@ async fn serve(settings: Settings) -> Result<()> {
         failpoint: Failpoint::from_environment(),
         controllers: controller::start,
         record: false,
+        told: None,
     };
     run::run(settings, deps, stop).await
 }

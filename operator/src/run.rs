@@ -39,6 +39,8 @@ pub struct Deps {
     pub controllers: Controllers,
     /// Whether the calls are kept, for [`Parts::journal`].
     pub record: bool,
+    /// Is told each call, for comparisons over several processes.
+    pub told: Option<crate::journal::Told>,
 }
 
 /// Starts what works on each kind.
@@ -71,6 +73,7 @@ impl Parts {
         };
         let journal = Journal::new(metrics.clone(), Some(leadership.clone()));
         let journal = if deps.record { journal.recording() } else { journal };
+        let journal = journal.telling(deps.told);
         let client = server.client_over(Retry::Bounded, |transport| journal.over(transport))?;
         let applied = AppliedMemory::default();
         let stores = Stores::new(names(&settings.watch.namespaces), Queues::default(), applied.clone());

@@ -119,12 +119,16 @@ fn operator(install: &[&str], full: bool) -> Result<()> {
     stage("a control plane for the operator", own(&cluster).arg("up").args(install))?;
     let tested = || {
         let kubeconfig = cluster::kubeconfig_of(NAME)?.context("the control plane has no kubeconfig")?;
+        // What the suites called, for the comparison with the rights.
+        let calls = tempfile::tempdir()?;
         let test = |arguments: &[&str]| {
             let mut command = cargo(&["test", "-p", "operator", "--no-fail-fast", "--features"]);
             command.args(arguments).env("KEYREALM_TEST_KUBECONFIG", &kubeconfig);
+            command.env("KEYREALM_TEST_CALLS", calls.path());
             command
         };
         stage("tests of the operator", &mut test(&["clusters", "--test", "api_server", "--test", "tenants"]))?;
+        stage("the operator's rights are those that it used", &mut test(&["clusters", "--test", "used_rights"]))?;
         if full {
             let crashes = ["clusters,failpoints", "--test", "crashes"];
             stage("the operator ended at every step", test(&crashes).env("KEYREALM_TEST_FULL", "1"))?;

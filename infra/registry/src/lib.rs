@@ -16,7 +16,7 @@ mod tables;
 
 pub use types::{
     DesiredEntry, DesiredStatus, Instance, ManagedBy, Meta, Observed, ObservedEntry, ObservedSummary, OnRemove,
-    Revocation, RevocationKind, SlugError, Tenant, Used, check_slug, spec_hash,
+    Overlap, Revocation, RevocationKind, SlugError, Tenant, Used, check_slug, spec_hash,
 };
 
 #[cfg(feature = "store")]
@@ -24,4 +24,4 @@ pub use presence::{Condition, Presence, Seen, Vitals};
 #[cfg(feature = "store")]
 pub use registrar::{Created, Declared, NewTenant, Registrar, RegistryError, Versions, all_seen};
 #[cfg(feature = "store")]
-pub use tables::{MIGRATIONS, archives, desired, instances, meta, observed, revocations, tenants};
+pub use tables::{MIGRATIONS, archives, desired, instances, meta, observed, overlaps, revocations, tenants};

@@ -70,6 +70,17 @@ pub struct DesiredEntry {
     pub on_remove: OnRemove,
 }
 
+/// A client whose former secret is valid beside its present one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Overlap {
+    /// The client's name in its tenant.
+    pub client: String,
+    /// SHA-256 of the former secret, hex.
+    pub former_sha256: String,
+    /// When it ends.
+    pub until: Timestamp,
+}
+
 /// What becomes of an object when nobody declares it any more.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use keyrealm_base::{Clock, SystemClock, TenantId, Timestamp};
 use keyrealm_crypto::{SecretBytes, SystemRandom};
 use keyrealm_registry::{
-    Declared, NewTenant, OnRemove, Registrar, RegistryError, Used, Versions, archives, desired, tenants,
+    Declared, NewTenant, OnRemove, Overlap, Registrar, RegistryError, Used, Versions, archives, desired, overlaps,
+    tenants,
 };
 use keyrealm_store::{
     Database, DriftKind, Migration, Product, Space, Sql, StatementHook, StoreError, TenantAccess, Trouble,
@@ -167,7 +168,9 @@ async fn a_password_is_set_when_it_changed_and_never_goes_to_the_server() {
     }
     // The login went: it is made again, with the same password.
     let login = o.login(Product::Identity);
+    assert!(o.registrar.has_logins().await.unwrap());
     o.test.run(&format!("DROP OWNED BY {login}; DROP ROLE {login}")).await;
+    assert!(!o.registrar.has_logins().await.unwrap());
     o.registrar.ensure_logins(&passwords("another-kms-password")).await.unwrap();
     o.product(Product::Identity).await;
     let bad = [(Product::Kms, SecretBytes::copy_of("pässword".as_bytes()))];
@@ -181,12 +184,14 @@ async fn roles_and_schemas_of_others_are_refused_and_nothing_stays_half_made() {
     operator.ensure_deployment(REALM).await.unwrap();
     let login = operator.login_names().unwrap()[1].1.clone();
     test.run(&format!("CREATE ROLE {login}")).await;
+    assert!(!operator.has_logins().await.unwrap(), "somebody else's is none");
     let refused = operator.ensure_logins(&passwords("p")).await.unwrap_err();
     assert!(matches!(&refused, RegistryError::Store(StoreError::Foreign { kind: "role", .. })), "{refused}");
     let refused = operator.ensure_realm_schemas().await.unwrap_err();
     assert!(matches!(&refused, RegistryError::Store(StoreError::NoLogin { .. })), "{refused}");
     test.run(&format!("DROP ROLE {login}")).await;
     operator.ensure_logins(&passwords("p")).await.unwrap();
+    assert!(operator.has_logins().await.unwrap());
     let id: TenantId = "3f2b8c1a-9d4e-4f6a-8b7c-1d2e3f4a5b6c".parse().unwrap();
     let schema = Space::Tenant(Product::Identity, id);
     test.run(&format!("CREATE SCHEMA {schema}")).await;
@@ -423,6 +428,33 @@ async fn declaring_the_same_again_writes_nothing_and_tells_nobody() {
     assert!(matches!(&refused, RegistryError::KeyDelete(_)), "{refused}");
     let nobody = "3f2b8c1a-9d4e-4f6a-8b7c-1d2e3f4a5b6c".parse().unwrap();
     assert!(matches!(o.registrar.declare_all(nobody, vec![]).await, Err(RegistryError::NoTenant(_))));
+}
+
+#[tokio::test]
+async fn ends_of_former_secrets_are_kept_with_what_is_declared_and_go_with_the_tenant() {
+    let o = Operator::start().await;
+    let id = o.registrar.create_tenant(&new("acme", "owner")).await.unwrap().tenant.id;
+    let all = || vec![key("a", "ES256", OnRemove::Orphan)];
+    let end = |client: &str, seconds| Overlap {
+        client: client.to_owned(),
+        former_sha256: "00".repeat(32),
+        until: Timestamp::from_seconds(seconds),
+    };
+    let noted =
+        async || overlaps::of_tenant(&mut o.registrar.database().control_read().await.unwrap(), id).await.unwrap();
+    let ends = vec![end("app", 1000), end("desk", 2000)];
+    o.registrar.declare_until(id, all(), &ends).await.unwrap().unwrap();
+    assert_eq!(noted().await, ends);
+    assert_eq!(o.registrar.declare_until(id, all(), &ends).await.unwrap(), None);
+    // An end alone is written and tells nobody.
+    let later = vec![end("app", 3000)];
+    assert_eq!(o.registrar.declare_until(id, all(), &later).await.unwrap(), None);
+    assert_eq!(noted().await, later);
+    let denied = o.as_login(Product::Identity, "SELECT * FROM keyrealm.overlaps").await;
+    assert!(denied.is_err(), "they are nobody else's business");
+    o.registrar.disable_tenant(id, "owner").await.unwrap();
+    o.registrar.destroy_and_drop(id, "owner").await.unwrap();
+    assert_eq!(noted().await, []);
 }
 
 #[tokio::test]

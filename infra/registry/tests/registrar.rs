@@ -248,6 +248,7 @@ async fn the_products_logins_have_these_rights_and_no_other() {
         "logins",
         "meta",
         "observed",
+        "overlaps",
         "revocations",
         "schema_versions",
         "tenants",
@@ -256,7 +257,7 @@ async fn the_products_logins_have_these_rights_and_no_other() {
     for product in [Product::Kms, Product::Identity] {
         for table in &tables {
             let own = match (table.as_str(), product) {
-                ("archives" | "logins", _) => "",
+                ("archives" | "logins" | "overlaps", _) => "",
                 ("meta" | "tenants" | "desired", _) | ("revocations", Product::Kms) => "SELECT",
                 ("epochs" | "schema_versions", _) => "SELECT INSERT UPDATE",
                 ("observed" | "instances", _) | ("revocations", Product::Identity) => "SELECT INSERT UPDATE DELETE",

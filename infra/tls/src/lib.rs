@@ -13,7 +13,7 @@ pub use error::TlsError;
 pub use files::{read_private, write_private, write_public};
 pub use identity::{Identity, IdentityFiles};
 pub use reload::{ReloadingIdentity, Watch};
-pub use server::{ClientAuth, server_config};
+pub use server::{ClientAuth, server_config, server_config_beside_local};
 pub use trust::TrustBundle;
 
 use std::sync::Arc;

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use rustls::ServerConfig;
-use rustls::server::{NoClientAuth, NoServerSessionStorage, WebPkiClientVerifier};
+use rustls::server::{ClientHello, NoClientAuth, NoServerSessionStorage, ResolvesServerCert, WebPkiClientVerifier};
+use rustls::sign::CertifiedKey;
 
 use crate::{ReloadingIdentity, TlsError, TrustBundle, VERSIONS, provider};
 
@@ -25,6 +26,37 @@ pub fn server_config(
     identity: &Arc<ReloadingIdentity>,
     clients: &ClientAuth<'_>,
 ) -> Result<Arc<ServerConfig>, TlsError> {
+    of_resolver(Arc::clone(identity) as _, clients)
+}
+
+/// As [`server_config`], for a listener with two identities: who asks for `localhost` (SNI, RFC 6066, section 3) is shown
+/// `local`, everybody else `identity`.
+///
+/// # Errors
+/// As [`server_config`].
+pub fn server_config_beside_local(
+    identity: &Arc<ReloadingIdentity>,
+    local: &Arc<ReloadingIdentity>,
+    clients: &ClientAuth<'_>,
+) -> Result<Arc<ServerConfig>, TlsError> {
+    let (identity, local) = (Arc::clone(identity), Arc::clone(local));
+    of_resolver(Arc::new(BesideLocal { identity, local }), clients)
+}
+
+#[derive(Debug)]
+struct BesideLocal {
+    identity: Arc<ReloadingIdentity>,
+    local: Arc<ReloadingIdentity>,
+}
+
+impl ResolvesServerCert for BesideLocal {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let is_local = hello.server_name().is_some_and(|name| name.eq_ignore_ascii_case("localhost"));
+        if is_local { self.local.resolve(hello) } else { self.identity.resolve(hello) }
+    }
+}
+
+fn of_resolver(resolver: Arc<dyn ResolvesServerCert>, clients: &ClientAuth<'_>) -> Result<Arc<ServerConfig>, TlsError> {
     let refuse = |error: &dyn std::fmt::Display| TlsError::Config(error.to_string());
     let verifier = |trust: &TrustBundle| WebPkiClientVerifier::builder_with_provider(trust.store(), provider());
     let verifier = match clients {
@@ -39,7 +71,7 @@ pub fn server_config(
         .with_protocol_versions(VERSIONS)
         .map_err(|error| refuse(&error))?
         .with_client_cert_verifier(verifier)
-        .with_cert_resolver(Arc::clone(identity) as _);
+        .with_cert_resolver(resolver);
     if !matches!(clients, ClientAuth::None) {
         // A resumed session shows the client certificate of the first handshake without looking at it again, so that
         // one that expired or lost its CA meanwhile would still pass (RFC 8446, section 4.6.1).

@@ -41,6 +41,8 @@ pub struct RegistryView {
     pub generation: i64,
     /// The generation of some ten seconds ago: every process has had time to take it in.
     pub settled: i64,
+    /// Whether the servers' logins are there: no tenant can be made before.
+    pub logins: bool,
     /// All tenants.
     pub tenants: HashMap<TenantId, Tenant>,
     /// The versions of their tables.
@@ -86,6 +88,10 @@ pub(super) async fn read(
     view.generation = registrar.generation().await?;
     view.used = registrar.used().await?;
     view.instances = instances::fresh(&mut registrar.database().control_read().await?, instances::FRESH).await?;
+    // Nothing in the registry changes with them, so whoever waits for them has to be told by this look.
+    if depth == Depth::All || !before.logins {
+        view.logins = registrar.has_logins().await?;
+    }
     if depth == Depth::All || view.generation != before.generation {
         let mut tx = registrar.database().control_read().await?;
         view.tenants = tenants::list(&mut tx).await?.into_iter().map(|tenant| (tenant.id, tenant)).collect();
@@ -139,11 +145,15 @@ impl RegistryView {
         let whole = processes
             || self.settled != before.settled
             || self.used != before.used
+            || self.logins != before.logins
             || failing(self) != failing(before)
             || self.tenants.len() != before.tenants.len();
         let mut all: Vec<Change> = changed.into_iter().map(|id| Change::Tenant(realm.clone(), id)).collect();
         if whole {
             all.push(Change::Realm(realm.clone()));
+        }
+        if self.logins && !before.logins {
+            all.push(Change::Opened(realm.clone()));
         }
         all
     }
@@ -356,6 +366,10 @@ mod tests {
         let mut gone = before.clone();
         gone.tenants.remove(&old.id);
         assert_eq!(gone.changes(&before, &key()), [Change::Tenant(key(), old.id), Change::Realm(key())]);
+        // Who waited for the logins hears of them; of their loss only the Realm does, which makes them again.
+        let prepared = RegistryView { logins: true, ..before.clone() };
+        assert_eq!(prepared.changes(&before, &key()), [Change::Realm(key()), Change::Opened(key())]);
+        assert_eq!(before.changes(&prepared, &key()), [Change::Realm(key())]);
         // A failure is told once, whatever it says the second time.
         let failing = |message: &str| RegistryView {
             failure: Some(ViewFailure { since: Timestamp::from_seconds(1), message: message.to_owned() }),

@@ -160,6 +160,8 @@ impl Hands<'_> {
             reloaded.map_err(self.registry("having the managed database read its certificate"))?;
         }
         lock(&self.pass.memory).prepared = Some((self.pass.context.clock.now(), versions));
+        // Tenants wait for this, and hear of it now.
+        database.refresh().await;
         Ok(())
     }
 

@@ -137,7 +137,7 @@ fn facts(pass: &Pass<'_>, database: &RealmDatabase, connection: Connection) -> R
         deployment_id: database.meta.deployment_id,
         logins: names.into_iter().map(|(product, name)| (Part::of(product), name)).collect(),
         used: UsedFacts::from(&view.used),
-        prepared: is_prepared(pass),
+        prepared: view.logins && is_prepared(pass),
         instances: view.instances.iter().filter_map(instance).collect(),
         settled: view.settled,
         tenants: i64::try_from(enabled).unwrap_or(i64::MAX),

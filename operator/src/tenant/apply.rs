@@ -77,6 +77,8 @@ fn registry_report(error: &RegistryError, message: String) -> Report {
         RegistryError::IdTaken { .. } | RegistryError::Leftover(_) => Report::stalled("IdTaken", message),
         RegistryError::Retained { .. } => Report::stalled("TenantRetained", message),
         RegistryError::Store(StoreError::Foreign { .. }) => Report::stalled("ForeignObject", message),
+        // Somebody dropped it a moment ago; the Realm makes it again.
+        RegistryError::Store(StoreError::NoLogin { .. }) => Report::reconciling("RealmNotReady", message),
         RegistryError::Store(StoreError::Vanished { .. }) => Report::stalled("NotMigrated", message),
         RegistryError::Store(error) if error.is_passing() => Report::reconciling("DatabaseUnreachable", message),
         RegistryError::Store(_) => Report::reconciling("DatabaseRefused", message),
@@ -135,8 +137,8 @@ impl Pass<'_> {
                 self.memory.mended(&realm_key(self.tenant), *id);
                 tracing::warn!(tenant = %id, "schemas and roles of a tenant were changed by others and are restored");
             }
-            Step::Declare(id, declared) => {
-                let declare = async |registrar: &Registrar| registrar.declare_all(*id, declared.clone()).await;
+            Step::Declare(id, declared, ends) => {
+                let declare = async |registrar: &Registrar| registrar.declare_until(*id, declared.clone(), ends).await;
                 if let Some(generation) = self.registrar(step, declare).await? {
                     self.changed(generation);
                 }

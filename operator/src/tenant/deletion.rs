@@ -27,10 +27,12 @@ pub(super) fn plan(desired: &Tenant, observed: &Observed) -> Plan {
             leave(policy, &what)
         }
         DatabaseSeen::Gone(what) => leave(policy, what),
-        DatabaseSeen::None if observed.deleting_for < PATIENCE => {
+        DatabaseSeen::None | DatabaseSeen::Unprepared if observed.deleting_for < PATIENCE => {
             Plan::wait(deleting("waits for the database of the Realm"), SOON)
         }
-        DatabaseSeen::None | DatabaseSeen::Unreachable(_) => unreachable(desired, policy, observed),
+        DatabaseSeen::None | DatabaseSeen::Unprepared | DatabaseSeen::Unreachable(_) => {
+            unreachable(desired, policy, observed)
+        }
     }
 }
 

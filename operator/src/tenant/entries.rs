@@ -7,11 +7,11 @@ use crds::{ClientType, EntryState, EntryStatus, Grant, KeyAlgorithm, OnRemove, O
 use crds::{TenantClient, TenantUser};
 use keyrealm_base::Timestamp;
 use keyrealm_crypto::sha256_hex;
-use keyrealm_registry::{Declared, DesiredEntry, DesiredStatus, ObservedEntry, spec_hash, specs};
+use keyrealm_registry::{Declared, DesiredEntry, DesiredStatus, ObservedEntry, Overlap, spec_hash, specs};
 use keyrealm_store::Product;
 use serde_json::Value;
 
-use super::observed::{ClientSecret, Password};
+use super::observed::{ClientSecret, Password, Registry};
 use crate::duration;
 
 /// Reasons of a product that pass without anybody's doing.
@@ -42,6 +42,8 @@ pub struct Wanted {
     pub problems: BTreeMap<Place, Problem>,
     /// Entries that wait for something of ours, such as a hash.
     pub waiting: BTreeSet<Place>,
+    /// When former secrets end whose end nothing else holds; by the client's name.
+    pub overlaps: Vec<Overlap>,
     /// When the next former secret ends.
     pub next_end: Option<Timestamp>,
 }
@@ -83,7 +85,7 @@ pub fn wanted(
     tenant: &Tenant,
     clients: &BTreeMap<String, ClientSecret>,
     passwords: &BTreeMap<String, Password>,
-    rows: &[DesiredEntry],
+    registry: &Registry,
     now: Timestamp,
 ) -> Wanted {
     let mut wanted = Wanted::default();
@@ -97,11 +99,12 @@ pub fn wanted(
         wanted.declare(Product::Kms, "key", &key.name, &spec, on_remove);
     }
     for client in &tenant.spec.clients {
-        wanted.client(tenant, client, clients.get(&client.name), rows, now);
+        wanted.client(tenant, client, clients.get(&client.name), registry, now);
     }
     for user in &tenant.spec.users {
-        wanted.user(user, passwords.get(&user.name), rows);
+        wanted.user(user, passwords.get(&user.name), &registry.rows);
     }
+    wanted.overlaps.sort_by(|a, b| a.client.cmp(&b.client));
     wanted
 }
 
@@ -132,14 +135,20 @@ impl Wanted {
         tenant: &Tenant,
         client: &TenantClient,
         secret: Option<&ClientSecret>,
-        rows: &[DesiredEntry],
+        registry: &Registry,
         now: Timestamp,
     ) {
         let place = ("client", client.name.clone());
         let mut hashes = match (client.kind, secret) {
             (ClientType::Public, _) => Vec::new(),
             (_, Some(ClientSecret::Generated(own))) => self.valid(&own.sha256, own.former.as_ref(), now),
-            (_, Some(ClientSecret::Given { sha256, former })) => self.valid(sha256, former.as_ref(), now),
+            (_, Some(ClientSecret::Given { sha256, former })) => {
+                let hashes = self.valid(sha256, former.as_ref(), now);
+                if let (Some(former), Some((_, until))) = (hashes.get(1), former) {
+                    self.overlaps(&client.name, former, *until);
+                }
+                hashes
+            }
             (_, secret) => {
                 match secret {
                     Some(ClientSecret::Foreign(message)) => {
@@ -150,7 +159,7 @@ impl Wanted {
                     }
                     _ => drop(self.waiting.insert(place)),
                 }
-                declared_texts(rows, "client", &client.name, "secret_sha256")
+                self.still_valid(&client.name, registry, now)
             }
         };
         if client.kind == ClientType::Confidential && hashes.is_empty() {
@@ -184,6 +193,25 @@ impl Wanted {
         if let Some((former, end)) = former.filter(|(former, end)| *end > now && former != sha256) {
             hashes.push(former.clone());
             self.next_end = Some(self.next_end.map_or(*end, |other| other.min(*end)));
+        }
+        hashes
+    }
+
+    fn overlaps(&mut self, client: &str, former_sha256: &str, until: Timestamp) {
+        let (client, former_sha256) = (client.to_owned(), former_sha256.to_owned());
+        self.overlaps.push(Overlap { client, former_sha256, until });
+    }
+
+    /// What is declared, for a client whose Secret cannot be read: a former one ends in its time all the same.
+    fn still_valid(&mut self, client: &str, registry: &Registry, now: Timestamp) -> Vec<String> {
+        let mut hashes = declared_texts(&registry.rows, "client", client, "secret_sha256");
+        let noted = registry.overlaps.iter().find(|noted| noted.client == client);
+        let Some(noted) = noted.filter(|noted| hashes.get(1) == Some(&noted.former_sha256)) else { return hashes };
+        if noted.until <= now {
+            hashes.truncate(1);
+        } else {
+            self.overlaps(client, &noted.former_sha256, noted.until);
+            self.next_end = Some(self.next_end.map_or(noted.until, |other| other.min(noted.until)));
         }
         hashes
     }

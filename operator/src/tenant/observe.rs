@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Mutex;
 use std::time::Duration;
 
-use crds::{ClientType, Tenant};
+use crds::{ClientType, Tenant, TenantClient};
 use k8s_openapi::api::core::v1::Secret;
 use keyrealm_base::{TenantId, Timestamp};
 use keyrealm_crypto::SecretBytes;
-use keyrealm_registry::{RegistryError, desired, observed, tenants};
+use keyrealm_registry::{Overlap, RegistryError, desired, observed, overlaps, tenants};
 use keyrealm_store::{Drift, Product, Space, StoreError};
 use kube::ResourceExt as _;
 use kube::runtime::reflector::ObjectRef;
@@ -83,10 +83,11 @@ pub(super) async fn observe(tenant: &Tenant, context: &Context, memory: &Memory)
     }
     let DatabaseSeen::Open(registry) = &found.observed.database else { return Ok(found) };
     if registry.own.is_some() {
-        let rows = registry.rows.clone();
-        let mut reader = Reader { tenant, context, remembered: &remembered, rows: &rows, now, read: HashMap::new() };
+        let (rows, ends) = (registry.rows.clone(), registry.overlaps.clone());
+        let mut reader =
+            Reader { tenant, context, remembered: &remembered, rows: &rows, ends: &ends, now, read: HashMap::new() };
         for client in tenant.spec.clients.iter().filter(|client| client.kind == ClientType::Confidential) {
-            let secret = match client.secret.as_ref().and_then(|secret| secret.secret_ref.as_ref()) {
+            let secret = match given(client) {
                 Some(source) => {
                     reader.given(&client.name, source, entries::overlap(client).unwrap_or_default()).await?
                 }
@@ -168,6 +169,10 @@ async fn registry(
     if let Some(failure) = &view.failure {
         return DatabaseSeen::Unreachable(failure.message.clone());
     }
+    // What ends needs no login.
+    if !view.logins && tenant.metadata.deletion_timestamp.is_none() {
+        return DatabaseSeen::Unprepared;
+    }
     let now = context.clock.now();
     let reading = async {
         if memory.drift_due(key, now) {
@@ -217,6 +222,9 @@ async fn read(tenant: &Tenant, context: &Context, database: &RealmDatabase) -> R
     if let Some(own) = &own {
         registry.rows = desired::of_tenant(&mut tx, own.id).await?;
         registry.reports = observed::of_tenant(&mut tx, own.id).await?;
+        if tenant.spec.clients.iter().any(|client| given(client).is_some()) {
+            registry.overlaps = overlaps::of_tenant(&mut tx, own.id).await?;
+        }
     } else if tenant.metadata.deletion_timestamp.is_none() {
         let there = |owner: &str| {
             let named = |other: &Tenant| other.metadata.uid.as_deref() == Some(owner);
@@ -236,12 +244,18 @@ async fn read(tenant: &Tenant, context: &Context, database: &RealmDatabase) -> R
     Ok::<_, StoreError>(registry).map_err(RegistryError::from)
 }
 
+/// The entry of a Secret of the user's own that a client's secret is taken from.
+fn given(client: &TenantClient) -> Option<&crds::KeySelector> {
+    client.secret.as_ref()?.secret_ref.as_ref()
+}
+
 /// Reads Secrets, each at most once a pass.
 struct Reader<'a> {
     tenant: &'a Tenant,
     context: &'a Context,
     remembered: &'a Mutex<Remembered>,
     rows: &'a [keyrealm_registry::DesiredEntry],
+    ends: &'a [Overlap],
     now: Timestamp,
     read: HashMap<String, Option<Secret>>,
 }
@@ -361,7 +375,9 @@ impl Reader<'_> {
                             Outcome::Refused(..) => None,
                         });
                         let declared = declared_texts(self.rows, "client", client, "secret_sha256");
-                        let former = sources::former(&sha256, before.as_ref(), &declared, overlap, self.now);
+                        let noted = self.ends.iter().find(|noted| noted.client == client);
+                        let known = (declared.as_slice(), noted);
+                        let former = sources::former(&sha256, before.as_ref(), known, overlap, self.now);
                         Outcome::Usable((sha256, former))
                     }
                     Err((reason, message)) => Outcome::Refused(reason, message),

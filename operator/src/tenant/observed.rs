@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use keyrealm_base::Timestamp;
-use keyrealm_registry::{DesiredEntry, Instance, ObservedEntry, Tenant as Row, Versions};
+use keyrealm_registry::{DesiredEntry, Instance, ObservedEntry, Overlap, Tenant as Row, Versions};
 use keyrealm_store::Drift;
 
 /// Everything that a plan depends on besides the Tenant itself.
@@ -44,6 +44,8 @@ pub enum DatabaseSeen {
     /// The Realm has none yet, or this process has not connected yet.
     #[default]
     None,
+    /// It is open, and the servers' logins are not there yet: no tenant can be made in it.
+    Unprepared,
     /// Nobody will reach it again with what is there: what went.
     Gone(String),
     /// It does not answer.
@@ -63,6 +65,8 @@ pub struct Registry {
     pub of_id: Option<Holder>,
     /// What is declared for it.
     pub rows: Vec<DesiredEntry>,
+    /// When the former ones of secrets that are the user's own end; by the client's name.
+    pub overlaps: Vec<Overlap>,
     /// What became of that.
     pub reports: Vec<ObservedEntry>,
     /// The processes that were heard from just now.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crds::{ClientType, EntryState, EntryStatus, FINALIZER, Tenant};
 use keyrealm_base::{TenantId, Timestamp};
-use keyrealm_registry::{Declared, NewTenant, all_seen};
+use keyrealm_registry::{Declared, NewTenant, Overlap, all_seen};
 
 use super::deletion;
 use super::entries::{self, Progress, Wanted};
@@ -58,8 +58,8 @@ pub enum Step {
     },
     /// Hashes these users' passwords.
     HashPasswords(Vec<String>),
-    /// Declares all objects of the tenant.
-    Declare(TenantId, Vec<Declared>),
+    /// Declares all objects of the tenant, and notes when former secrets end.
+    Declare(TenantId, Vec<Declared>, Vec<Overlap>),
     /// From now on nobody serves the tenant.
     Disable(TenantId),
     /// Leaves the tenant to whoever adopts it.
@@ -202,6 +202,13 @@ fn ready_to_serve<'a>(desired: &Tenant, observed: &'a Observed) -> Result<&'a Re
     match &observed.database {
         DatabaseSeen::None => {
             let message = format!("the Realm {realm} has no database yet; its own conditions say what it waits for");
+            Err(blocked(Report::reconciling("RealmNotReady", message), SLOW))
+        }
+        DatabaseSeen::Unprepared => {
+            let message = format!(
+                "the Realm {realm} has not made its servers' logins in the database yet; its own conditions say what it waits \
+                 for (kubectl describe realm), and this Tenant goes on with it"
+            );
             Err(blocked(Report::reconciling("RealmNotReady", message), SLOW))
         }
         DatabaseSeen::Gone(what) => {
@@ -350,10 +357,10 @@ fn serve(desired: &Tenant, observed: &Observed, registry: &Registry, now: Timest
     if !unhashed.is_empty() {
         steps.push(Step::HashPasswords(unhashed));
     }
-    let wanted = entries::wanted(desired, &observed.clients, &observed.passwords, &registry.rows, now);
+    let wanted = entries::wanted(desired, &observed.clients, &observed.passwords, registry, now);
     // Once the hashes and secrets are there, all is declared at once.
-    if steps.is_empty() && wanted.differs(&registry.rows) {
-        steps.push(Step::Declare(own.id, wanted.declared.clone()));
+    if steps.is_empty() && (wanted.differs(&registry.rows) || wanted.overlaps != registry.overlaps) {
+        steps.push(Step::Declare(own.id, wanted.declared.clone(), wanted.overlaps.clone()));
     }
     if steps.is_empty() {
         steps.extend(observed.spare.iter().map(|client| Step::DeleteSecret { client: client.clone() }));

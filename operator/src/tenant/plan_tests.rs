@@ -8,7 +8,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff;
 use keyrealm_base::{InstanceId, SystemClock, TenantId, Timestamp};
 use keyrealm_crypto::{SystemRandom, sha256_hex};
-use keyrealm_registry::{DesiredEntry, DesiredStatus, Instance, Observed as Report, ObservedEntry, OnRemove};
+use keyrealm_registry::{DesiredEntry, DesiredStatus, Instance, Observed as Report, ObservedEntry, OnRemove, Overlap};
 use keyrealm_registry::{Tenant as Row, Versions, spec_hash};
 use keyrealm_store::{Drift, DriftKind, Product, Space};
 use proptest::prelude::*;
@@ -196,6 +196,7 @@ fn what_is_in_the_way_is_named_and_nothing_is_done() {
             "no entry",
         ),
         (Observed { realm: RealmSeen::Present, ..Observed::default() }, "RealmNotReady", "no database yet"),
+        (Observed { database: DatabaseSeen::Unprepared, ..at(open(None)) }, "RealmNotReady", "logins"),
         (
             Observed { database: DatabaseSeen::Unreachable("refused".into()), ..at(open(None)) },
             "DatabaseUnreachable",
@@ -303,7 +304,7 @@ fn from_nothing_to_ready() {
     assert_eq!((first.report.reason, first.ready_entries.as_deref()), ("EntriesPending", Some("0/4")));
 
     let second = plan(&desired, &sourced(served()), NOW);
-    let [Step::Declare(_, declared)] = &second.steps[..] else { panic!("{:?}", second.steps) };
+    let [Step::Declare(_, declared, _)] = &second.steps[..] else { panic!("{:?}", second.steps) };
     assert_eq!(declared.len(), 4);
     let app = declared.iter().find(|entry| entry.name == "app").unwrap();
     assert_eq!(app.spec["client_id"], "acme.app");
@@ -349,7 +350,7 @@ fn from_nothing_to_ready() {
 fn a_source_that_is_gone_takes_nothing_away() {
     let desired = full();
     let mut registry = served();
-    let Some(Step::Declare(_, declared)) = plan(&desired, &sourced(served()), NOW).steps.pop() else { panic!() };
+    let Some(Step::Declare(_, declared, _)) = plan(&desired, &sourced(served()), NOW).steps.pop() else { panic!() };
     declare(&mut registry.rows, &declared);
     registry.reports = report(&registry.rows);
     let gone = Observed {
@@ -368,11 +369,13 @@ fn a_source_that_is_gone_takes_nothing_away() {
 fn a_removed_entry_is_shown_until_nothing_of_it_is_left() {
     let desired = full();
     let mut registry = served();
-    let Some(Step::Declare(_, declared)) = plan(&desired, &sourced(served()), NOW).steps.pop() else { panic!() };
+    let Some(Step::Declare(_, declared, _)) = plan(&desired, &sourced(served()), NOW).steps.pop() else { panic!() };
     declare(&mut registry.rows, &declared);
     let mut less = desired.clone();
     less.spec.keys.clear();
-    let Some(Step::Declare(_, declared)) = plan(&less, &sourced(registry.clone()), NOW).steps.pop() else { panic!() };
+    let Some(Step::Declare(_, declared, _)) = plan(&less, &sourced(registry.clone()), NOW).steps.pop() else {
+        panic!()
+    };
     declare(&mut registry.rows, &declared);
     registry.reports = report(&registry.rows);
     let shown = plan(&less, &sourced(registry.clone()), NOW);
@@ -387,7 +390,7 @@ fn a_removed_entry_is_shown_until_nothing_of_it_is_left() {
 fn secrets_are_rotated_mended_and_ended() {
     let mut registry = served();
     let desired = full();
-    let Some(Step::Declare(_, declared)) = plan(&desired, &sourced(served()), NOW).steps.pop() else { panic!() };
+    let Some(Step::Declare(_, declared, _)) = plan(&desired, &sourced(served()), NOW).steps.pop() else { panic!() };
     declare(&mut registry.rows, &declared);
     registry.reports = report(&registry.rows);
     let with = |change: &dyn Fn(&mut Generated)| {
@@ -408,7 +411,7 @@ fn secrets_are_rotated_mended_and_ended() {
 
     let soon = NOW.plus(Duration::from_secs(3));
     let both = with(&|own| own.former = Some(("old".into(), soon)));
-    let [Step::Declare(_, declared)] = &both.steps[..] else { panic!("{:?}", both.steps) };
+    let [Step::Declare(_, declared, _)] = &both.steps[..] else { panic!("{:?}", both.steps) };
     let app = declared.iter().find(|entry| entry.name == "app").unwrap();
     assert_eq!(app.spec["secret_sha256"], json!([sha256_hex(b"s"), "old"]), "the two newest are valid");
     assert_eq!(both.requeue, Duration::from_secs(3), "and it is looked at again when the former one ends");
@@ -416,6 +419,41 @@ fn secrets_are_rotated_mended_and_ended() {
     let mut spare = sourced(registry.clone());
     spare.spare = vec!["left".to_owned()];
     assert_eq!(plan(&desired, &spare, NOW).steps, [Step::DeleteSecret { client: "left".to_owned() }]);
+}
+
+#[test]
+fn the_end_of_an_own_secrets_overlap_is_noted_and_obeyed_whatever_becomes_of_its_source() {
+    let desired = kept(tenant(json!({"clients": [{"name": "app", "type": "confidential",
+        "grants": ["client_credentials"], "scopes": ["kms:encrypt"], "secret": {"secretRef": {"name": "own", "key": "app"}}}]})));
+    let end = NOW.plus(Duration::from_hours(1));
+    let with = |registry: &Registry, secret: ClientSecret, now: Timestamp| {
+        let clients = BTreeMap::from([("app".to_owned(), secret)]);
+        plan(&desired, &Observed { clients, ..at(registry.clone()) }, now)
+    };
+    let given = |former: Option<Timestamp>| ClientSecret::Given {
+        sha256: "new".to_owned(),
+        former: former.map(|end| ("old".to_owned(), end)),
+    };
+    let gone = || ClientSecret::Unusable("SecretMissing", "no Secret own".to_owned());
+    let mut registry = served();
+    let first = with(&registry, given(Some(end)), NOW);
+    let [Step::Declare(_, declared, ends)] = &first.steps[..] else { panic!("{:?}", first.steps) };
+    assert_eq!(declared[0].spec["secret_sha256"], json!(["new", "old"]));
+    let noted = Overlap { client: "app".to_owned(), former_sha256: "old".to_owned(), until: end };
+    assert_eq!(ends, std::slice::from_ref(&noted));
+    declare(&mut registry.rows, declared);
+    // Declared by a release that noted no end: it is noted now.
+    assert_eq!(names(&with(&registry, given(Some(end)), NOW)), ["tenant.declare"]);
+    registry.overlaps = ends.clone();
+    assert_eq!(with(&registry, given(Some(end)), NOW).steps, []);
+    // A Secret that is taken away prolongs nothing.
+    let waits = with(&registry, gone(), NOW);
+    assert_eq!((waits.steps.as_slice(), waits.report.reason), (&[][..], "SecretMissing"));
+    for secret in [gone(), given(None)] {
+        let ended = with(&registry, secret, end);
+        let [Step::Declare(_, declared, ends)] = &ended.steps[..] else { panic!("{:?}", ended.steps) };
+        assert_eq!((&declared[0].spec["secret_sha256"], ends.len()), (&json!(["new"]), 0));
+    }
 }
 
 #[test]
@@ -442,7 +480,7 @@ fn deletion_by_policy_and_what_is_there() {
     let with = |database: DatabaseSeen| Observed { database, ..at(open(None)) };
     let long = Duration::from_mins(5);
     let leave = ["tenant.leave-behind", "tenant.remove-finalizer"].as_slice();
-    let cases: [(&str, &str, Observed, &[&str], &str); 19] = [
+    let cases: [(&str, &str, Observed, &[&str], &str); 20] = [
         ("kept", "Retain", at(served()), &["tenant.retain", "tenant.remove-finalizer"], "Deleting"),
         ("shut first", "Delete", at(served()), &["tenant.disable"], "Deleting"),
         ("shut first", "Archive", at(served()), &["tenant.disable"], "Deleting"),
@@ -475,6 +513,7 @@ fn deletion_by_policy_and_what_is_there() {
         ("no realm", "Delete", Observed::default(), leave, "Deleting"),
         ("just started", "Retain", with(DatabaseSeen::None), &[], "Deleting"),
         ("none", "Retain", Observed { deleting_for: long, ..with(DatabaseSeen::None) }, leave, "Deleting"),
+        ("unprepared", "Retain", with(DatabaseSeen::Unprepared), &[], "Deleting"),
         ("none", "Delete", Observed { deleting_for: long, ..with(DatabaseSeen::None) }, &[], "DatabaseUnreachable"),
         (
             "not let in",
@@ -535,7 +574,7 @@ impl World {
                 self.hashes.extend(users.into_iter().map(|user| (user.clone(), format!("hash of {user}"))));
             }
             Step::Rename(_, name) => self.own().display_name = name,
-            Step::Declare(_, declared) => {
+            Step::Declare(_, declared, _) => {
                 let registry = self.registry.as_mut().unwrap();
                 declare(&mut registry.rows, &declared);
                 registry.reports = report(&registry.rows);

@@ -5,6 +5,9 @@ use std::time::Duration;
 use keyrealm_base::Timestamp;
 use keyrealm_crypto::password::PasswordHash;
 use keyrealm_crypto::{SecretBytes, sha256_hex};
+use keyrealm_registry::Overlap;
+
+use super::memory::GivenSecret;
 
 /// A secret that a person made up is guessed; this many characters are not.
 const SHORTEST: usize = 32;
@@ -66,12 +69,12 @@ pub(super) fn client_secret(bytes: &[u8], place: &str) -> Result<String, Refusal
     Ok(sha256_hex(bytes))
 }
 
-/// The former secret and its end, after `sha256` was found. `before` is what this process knows, `declared` what the rows say:
-/// after a start the end is not known, so the former one is given its whole overlap again.
+/// The former secret and its end, after `sha256` was found. `before` is what this process knows, `declared` what the rows say,
+/// `noted` the former one and its end as the registry has them: after a start that is all that is known.
 pub(super) fn former(
     sha256: &str,
-    before: Option<&(String, Option<(String, Timestamp)>)>,
-    declared: &[String],
+    before: Option<&GivenSecret>,
+    (declared, noted): (&[String], Option<&Overlap>),
     overlap: Duration,
     now: Timestamp,
 ) -> Option<(String, Timestamp)> {
@@ -79,7 +82,11 @@ pub(super) fn former(
     let former = match before {
         Some((current, former)) if current == sha256 => former.clone(),
         Some((current, _)) => Some((current.clone(), until)),
-        None => declared.iter().find(|hash| *hash != sha256).map(|hash| (hash.clone(), until)),
+        None => declared.iter().find(|hash| *hash != sha256).map(|hash| {
+            // An end that was promised holds. Without one it was changed while nobody looked: the overlap begins now.
+            let noted = noted.filter(|noted| noted.former_sha256 == *hash);
+            (hash.clone(), noted.map_or(until, |noted| noted.until))
+        }),
     };
     former.filter(|(_, until)| *until > now)
 }
@@ -130,18 +137,34 @@ mod tests {
         let known = |current: &str, former| Some((current.to_owned(), former));
         let of = |before: Option<(String, Option<(String, Timestamp)>)>, declared: &[&str], overlap| {
             let declared: Vec<String> = declared.iter().map(|hash| (*hash).to_owned()).collect();
-            former("b", before.as_ref(), &declared, overlap, now)
+            former("b", before.as_ref(), (&declared, None), overlap, now)
         };
         assert_eq!(of(None, &[], hour), None);
         assert_eq!(of(None, &["b"], hour), None);
         assert_eq!(of(None, &["a"], hour), Some(("a".to_owned(), end)), "changed while nobody looked");
-        assert_eq!(of(None, &["b", "a"], hour), Some(("a".to_owned(), end)), "after a start");
+        assert_eq!(of(None, &["b", "a"], hour), Some(("a".to_owned(), end)), "after a start, and no end is noted");
         assert_eq!(of(known("a", None), &["a"], hour), Some(("a".to_owned(), end)));
         assert_eq!(of(known("a", Some(("z".to_owned(), end))), &["a", "z"], hour), Some(("a".to_owned(), end)));
         let soon = now.plus(Duration::from_secs(1));
         assert_eq!(of(known("b", Some(("a".to_owned(), soon))), &["b", "a"], hour), Some(("a".to_owned(), soon)));
         assert_eq!(of(known("b", Some(("a".to_owned(), now))), &["b", "a"], hour), None, "it ended");
         assert_eq!(of(known("a", None), &["a"], Duration::ZERO), None);
+    }
+
+    #[test]
+    fn an_end_that_was_promised_holds_over_a_start() {
+        let now = Timestamp::from_seconds(1000);
+        let (hour, soon) = (Duration::from_hours(1), now.plus(Duration::from_secs(1)));
+        let of = |sha256: &str, declared: &[&str], former: &str, until| {
+            let declared: Vec<String> = declared.iter().map(|hash| (*hash).to_owned()).collect();
+            let noted = Overlap { client: "app".to_owned(), former_sha256: former.to_owned(), until };
+            super::former(sha256, None, (&declared, Some(&noted)), hour, now)
+        };
+        assert_eq!(of("b", &["b", "a"], "a", soon), Some(("a".to_owned(), soon)));
+        assert_eq!(of("b", &["b", "a"], "a", now), None, "it ended meanwhile");
+        let end = now.plus(hour);
+        assert_eq!(of("c", &["b", "a"], "a", soon), Some(("b".to_owned(), end)), "another one was put there meanwhile");
+        assert_eq!(of("a", &["b", "a"], "a", soon), Some(("b".to_owned(), end)), "the former one was put back");
     }
 
     #[test]

@@ -34,7 +34,8 @@ impl Run {
         let mut settings = place.settings();
         settings.lease.enabled = false;
         let clock = TestClock::default();
-        let parts = Parts::new(settings, &Deps { clock: Arc::new(clock.clone()), ..deps() }).await.unwrap();
+        let deps = Deps { clock: Arc::new(clock.clone()), told: Some(crate::calls::keep), ..deps() };
+        let parts = Parts::new(settings, &deps).await.unwrap();
         let mut tasks = Tasks::default();
         parts.watch(&mut tasks);
         tokio::time::timeout(SOON, parts.context.stores.wait_until_ready()).await.unwrap();

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crds::Tenant;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::ResourceExt;
-use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
+use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, GroupVersionKind, Patch, PatchParams, PostParams};
 use operator::child::{ChildKind, ChildRef};
 use operator::error::ApiError;
 use operator::executor::Ensured;
@@ -46,6 +46,54 @@ async fn a_foreign_object_is_named_and_not_overwritten() {
     assert_eq!(place.data("one").await.unwrap().get("theirs").map(String::as_str), Some("1"));
     assert_eq!(place.data("one").await.unwrap().len(), 1);
     assert_eq!(place.data("shared").await.unwrap().get("a").map(String::as_str), Some("1"));
+    place.end().await;
+}
+
+fn body(kind: ChildKind) -> serde_json::Value {
+    let labels = json!({"matchLabels": {"a": "1"}});
+    let template = json!({"metadata": {"labels": {"a": "1"}}, "spec": {"containers": [{"name": "a", "image": "a"}]}});
+    match kind {
+        ChildKind::Secret | ChildKind::ConfigMap | ChildKind::ServiceAccount => json!({}),
+        ChildKind::Service => json!({"spec": {"ports": [{"port": 1}]}}),
+        ChildKind::Deployment => json!({"spec": {"replicas": 0, "selector": labels, "template": template}}),
+        ChildKind::StatefulSet => {
+            json!({"spec": {"replicas": 0, "serviceName": "a", "selector": labels, "template": template}})
+        }
+        ChildKind::PodDisruptionBudget => json!({"spec": {"maxUnavailable": 1, "selector": labels}}),
+        ChildKind::NetworkPolicy => json!({"spec": {"podSelector": {}}}),
+        ChildKind::Realm => json!({"spec": {"hostnames": {"kms": "kms.acme.test", "identity": "id.acme.test"},
+            "database": {"external": {"secretRef": {"name": "postgres"}}}}}),
+        ChildKind::Tenant => json!({"spec": {"realmRef": {"name": "realm"}}}),
+    }
+}
+
+/// The executor does the same with each kind: makes it, keeps it, and looks whose it is when its name is taken.
+#[tokio::test(flavor = "multi_thread")]
+async fn every_kind_of_child_is_made_kept_and_not_taken_from_others() {
+    let place = Place::new().await;
+    let tenant = place.tenant("maker").await;
+    let (parts, _tasks) = place.real_parts().await;
+    for kind in ChildKind::ALL {
+        let mut wanted = child(&tenant, json!({}));
+        wanted.body = body(kind);
+        wanted.at = ChildRef::new(kind, &place.namespace, "theirs");
+        let (api_version, name, plural) = kind.api();
+        let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
+        let resource = ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, version, name), plural);
+        let api = Api::<DynamicObject>::namespaced_with(place.client.clone(), &place.namespace, &resource);
+        let mut theirs = DynamicObject::new("theirs", &resource);
+        theirs.data = body(kind);
+        api.create(&PostParams::default(), &theirs).await.unwrap();
+        let error = parts.context.ensure(&wanted).await.unwrap_err();
+        assert!(matches!(&error, ApiError::Foreign { at, .. } if at.contains(name)), "{kind:?}: {error}");
+
+        wanted.at = ChildRef::new(kind, &place.namespace, "ours");
+        assert!(matches!(parts.context.ensure(&wanted).await.unwrap(), Ensured::Created(_)), "{kind:?}");
+        wanted.annotations.insert("test".to_owned(), "1".to_owned());
+        assert!(matches!(parts.context.ensure(&wanted).await.unwrap(), Ensured::Applied(_)), "{kind:?}");
+        assert_eq!(api.get("ours").await.unwrap().annotations()["test"], "1", "{kind:?}");
+        assert!(matches!(parts.context.ensure(&wanted).await.unwrap(), Ensured::Kept), "{kind:?}");
+    }
     place.end().await;
 }
 

@@ -8,6 +8,8 @@ use std::time::Duration;
 use crds::{ConditionStatus, READY, Realm, STALLED, Tenant};
 use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Pod, Secret, Service};
+use k8s_openapi::api::networking::v1::NetworkPolicy;
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use keyrealm_base::{InstanceId, SystemClock, Timestamp};
 use keyrealm_config::{Database as Settings, Postgres};
 use keyrealm_crypto::SystemRandom;
@@ -47,7 +49,9 @@ impl World {
         let namespaces = Api::<Namespace>::all(place.client.clone());
         namespaces.patch(&place.namespace, &PatchParams::default(), &Patch::Merge(&labels)).await.unwrap();
         let database = TestDatabase::new(On::Postgres).await;
-        let (parts, mut tasks) = place.parts().await;
+        let (mut parts, mut tasks) = place.real_parts().await;
+        let events = std::mem::replace(&mut parts.events, operator::events::Events::new().1);
+        tasks.spawn("events", events.run(parts.context.client.clone(), "test".to_owned()));
         operator::controller::work::<Realm, _, _, _>(&mut tasks, &parts.context, operator::realm::reconcile);
         tasks.spawn("databases", operator::controller::follow_databases(Arc::clone(&parts.context)));
         tasks.spawn("kubelet", kubelet(Api::namespaced(place.client.clone(), &place.namespace)));
@@ -254,6 +258,20 @@ async fn a_realm_is_made_kept_and_restored() {
     world.settled("main", READY, "Ready").await;
     let writes = world.writes(Duration::from_secs(3)).await;
     assert!(writes.is_empty(), "{writes:?}");
+    // What is optional comes and goes.
+    let budgets = world.api::<PodDisruptionBudget>();
+    let count = async || budgets.list(&ListParams::default()).await.unwrap().items.len();
+    let spec = |spec: Value| Patch::Merge(json!({ "spec": spec }));
+    let realms = world.api::<Realm>();
+    realms.patch("main", &PatchParams::default(), &spec(json!({"kms": {"replicas": 2}}))).await.unwrap();
+    until("several pods have a budget", Duration::from_secs(20), async || count().await == 1).await;
+    let less = spec(json!({"kms": {"replicas": 1}, "networkPolicy": {"enabled": false}}));
+    realms.patch("main", &PatchParams::default(), &less).await.unwrap();
+    until("both are gone", Duration::from_secs(20), async || {
+        let policies = world.api::<NetworkPolicy>().list(&ListParams::default()).await.unwrap();
+        count().await == 0 && policies.items.is_empty()
+    })
+    .await;
     world.place.end().await;
 }
 
@@ -467,5 +485,57 @@ async fn a_realm_that_goes_waits_for_tenants_of_its_maker() {
     assert!(world.api::<Deployment>().get_opt("main-kms").await.unwrap().is_some(), "its servers still serve");
     world.api::<Tenant>().delete("main-1", &DeleteParams::default()).await.unwrap();
     world.gone("main").await;
+    world.place.end().await;
+}
+
+/// A Tenant may be applied together with its Realm: until the servers' logins are there it waits, does nothing in the database
+/// and is no failure; then it is made at once.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tenant_waits_for_the_logins_of_its_realm_and_is_made_once_they_are_there() {
+    let world = World::new().await;
+    let mut tasks = Tasks::default();
+    operator::controller::work::<Tenant, _, _, _>(&mut tasks, &world.parts.context, operator::tenant::reconciler());
+    // Somebody's Secret where a password belongs: the database is open, and no login can be made in it.
+    let theirs: Secret = serde_json::from_value(json!({"metadata": {"name": "main-identity-database"}})).unwrap();
+    world.api::<Secret>().create(&PostParams::default(), &theirs).await.unwrap();
+    let tenant = json!({
+        "apiVersion": "keyrealm.dev/v1alpha1", "kind": "Tenant", "metadata": {"name": "acme"},
+        "spec": {"realmRef": {"name": "main"}},
+    });
+    world.api::<Tenant>().create(&PostParams::default(), &serde_json::from_value(tenant).unwrap()).await.unwrap();
+    world.create("main", json!({})).await;
+    world.settled("main", STALLED, "ForeignObject").await;
+    let stands = async || {
+        let status = world.api::<Tenant>().get("acme").await.unwrap().status.unwrap_or_default();
+        let ready = status.conditions.into_iter().find(|one| one.kind == READY);
+        (status.tenant_id, ready.map(|ready| (ready.reason, ready.message)).unwrap_or_default())
+    };
+    until("it says what it waits for", Duration::from_secs(10), async || {
+        let (id, (reason, message)) = stands().await;
+        id.is_none() && reason == "RealmNotReady" && message.contains("logins") && message.contains("/main")
+    })
+    .await;
+    world.parts.journal.take();
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let calls = world.parts.journal.take();
+    let calls: Vec<_> = calls.iter().filter(|call| call.resource == "tenants" && call.verb != "watch").collect();
+    assert!(calls.is_empty(), "it rests: {calls:?}");
+
+    world.api::<Secret>().delete("main-identity-database", &DeleteParams::default()).await.unwrap();
+    let look = Patch::Merge(json!({"metadata": {"annotations": {"test": "look"}}}));
+    world.api::<Realm>().patch("main", &PatchParams::default(), &look).await.unwrap();
+    let key = operator::databases::RealmKey::new(&world.place.namespace, "main");
+    let opened = world.parts.context.databases.get(&key).unwrap();
+    until("the logins are there", Duration::from_secs(30), async || opened.registrar.has_logins().await.unwrap()).await;
+    until("it is made at once", Duration::from_secs(2), async || stands().await.0.is_some()).await;
+    let figures = world.parts.context.metrics.render();
+    let failed = "keyrealm_operator_reconcile_total{kind=\"Tenant\",outcome=\"error\"}";
+    assert!(!figures.contains(failed), "{figures}");
+
+    // Somebody drops a login: the Realm makes it again, and nobody has to touch anything.
+    let login = opened.registrar.login_names().unwrap()[1].1.clone();
+    world.database.run(&format!("DROP OWNED BY {login}; DROP ROLE {login}")).await;
+    until("it is there again", Duration::from_secs(20), async || opened.registrar.has_logins().await.unwrap()).await;
+    tasks.shutdown().await;
     world.place.end().await;
 }

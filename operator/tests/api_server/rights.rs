@@ -3,11 +3,13 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
-use kube::api::{Api, PostParams};
+use kube::api::{Api, Patch, PatchParams, PostParams};
 use kube::config::Kubeconfig;
+use operator::child::{ChildKind, ChildRef};
 use operator::rights::{RIGHTS, Right};
-use operator::run::Parts;
+use operator::run::{Deps, Parts};
 use serde_json::json;
 
 use crate::support::{Place, child, deps, kubeconfig, until};
@@ -61,7 +63,10 @@ async fn the_listed_rights_are_enough() {
     parts.context.patch_status(newest.as_ref(), &json!({"conditions": []}), "keyrealm-tenant").await.unwrap();
     let newest = parts.context.stores.tenants().state().into_iter().next().unwrap();
     parts.context.set_finalizer(newest.as_ref(), false).await.unwrap();
-    let at = child(&tenant, json!({})).at;
+    let mut secret = child(&tenant, json!({}));
+    let at = ChildRef::new(ChildKind::Secret, &place.namespace, "one");
+    (secret.at, secret.body) = (at.clone(), json!({}));
+    parts.context.ensure(&secret).await.unwrap();
     parts.context.delete_child(&at, &parts.context.stores.seen(&at).unwrap()).await.unwrap();
     for call in parts.journal.take() {
         assert_ne!(call.status, 403, "{call:?}");
@@ -102,5 +107,26 @@ async fn a_missing_right_is_named_and_slows_nothing_else() {
     .await;
     let refused = parts.journal.take().into_iter().filter(|call| call.status == 403).count();
     assert!((1..=10).contains(&refused), "it is tried again, with pauses: {refused}");
+    place.end().await;
+}
+
+/// Where all namespaces are looked at their labels are known: for that alone there are rights outside of namespaces.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_operator_of_the_whole_cluster_knows_the_labels_of_namespaces() {
+    let place = Place::new().await;
+    let mut settings = place.settings();
+    settings.watch.namespaces.clear();
+    settings.lease.enabled = false;
+    let parts = Parts::new(settings, &Deps { told: Some(crate::calls::keep), ..deps() }).await.unwrap();
+    let mut tasks = keyrealm_http::Tasks::default();
+    parts.watch(&mut tasks);
+    let stores = &parts.context.stores;
+    tokio::time::timeout(Duration::from_secs(30), stores.wait_until_ready()).await.unwrap();
+    let label = || stores.namespace_labels(&place.namespace).and_then(|labels| labels.get("team").cloned());
+    assert!(label().is_none());
+    let patch = json!({"metadata": {"labels": {"team": "a"}}});
+    let namespaces = Api::<Namespace>::all(place.client.clone());
+    namespaces.patch(&place.namespace, &PatchParams::default(), &Patch::Merge(&patch)).await.unwrap();
+    until("a new label is seen", Duration::from_secs(10), async || label().as_deref() == Some("a")).await;
     place.end().await;
 }

@@ -44,6 +44,7 @@ pub(crate) fn deps() -> Deps {
         failpoint: Failpoint::none(),
         controllers: toy,
         record: true,
+        told: None,
     }
 }
 
@@ -96,9 +97,18 @@ impl Place {
 
     /// The parts of an operator with warm stores that may write.
     pub(crate) async fn parts(&self) -> (Parts, Tasks) {
+        self.parts_of(&deps()).await
+    }
+
+    /// The same for the real controllers, whose calls are kept: what tests have the parts do by hand proves no need.
+    pub(crate) async fn real_parts(&self) -> (Parts, Tasks) {
+        self.parts_of(&Deps { told: Some(crate::calls::keep), ..deps() }).await
+    }
+
+    async fn parts_of(&self, deps: &Deps) -> (Parts, Tasks) {
         let mut settings = self.settings();
         settings.lease.enabled = false;
-        let parts = Parts::new(settings, &deps()).await.unwrap();
+        let parts = Parts::new(settings, deps).await.unwrap();
         let mut tasks = Tasks::default();
         parts.watch(&mut tasks);
         tokio::time::timeout(Duration::from_secs(20), parts.context.stores.wait_until_ready()).await.unwrap();
@@ -205,6 +215,13 @@ impl Drop for Operator {
     }
 }
 
+/// Of an operator with the toy the election alone is real.
+fn leases(call: &operator::journal::Call) {
+    if call.resource == "leases" {
+        crate::calls::keep(call);
+    }
+}
+
 /// No test: what [`Operator::start`] starts.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "the process of an operator, started by other tests"]
@@ -215,7 +232,7 @@ async fn the_operator_process() {
     let stop = async move {
         terminate.recv().await;
     };
-    let ended = operator::run::run(settings, Deps { record: false, ..deps() }, stop).await;
+    let ended = operator::run::run(settings, Deps { record: false, told: Some(leases), ..deps() }, stop).await;
     if let Err(error) = &ended {
         eprintln!("operator: {error:#}");
     }

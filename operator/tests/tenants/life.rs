@@ -165,6 +165,58 @@ async fn secrets_are_rotated_restored_and_taken_back() {
     world.end().await;
 }
 
+/// The end of an overlap that was promised holds over restarts of the operator: when it comes while nobody works, and before.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_former_secret_of_ones_own_ends_when_it_was_promised_although_the_operator_starts_anew() {
+    let mut world = World::new().await;
+    let [first, second, third] = ["a", "b", "c"].map(|letter| letter.repeat(40));
+    let given = |secret: &str| json!({"app": secret});
+    put_secret(&world, "own", given(&first)).await;
+    let client = json!({"name": "app", "type": "confidential", "grants": ["client_credentials"],
+        "scopes": ["kms:encrypt"], "secret": {"secretRef": {"name": "own", "key": "app"}, "overlap": "1h"}});
+    world.apply("delta", json!({"clients": [client]})).await;
+    let id = world.stands("delta", "Ready").await.status.unwrap().tenant_id.unwrap();
+    let noted = format!("SELECT count(*) FROM keyrealm.overlaps WHERE tenant = '{id}'");
+    assert_eq!(world.count(&noted).await, 0);
+
+    put_secret(&world, "own", given(&second)).await;
+    world.annotate("delta", "test", "another secret").await;
+    world.clock.advance(Duration::from_mins(11));
+    world.annotate("delta", "test", "look").await;
+    let both = async |world: &World, old: &str, new: &str| {
+        (
+            world.token("delta.app", old, "kms:encrypt").await.is_ok(),
+            world.token("delta.app", new, "kms:encrypt").await.is_ok(),
+        )
+    };
+    until("both are valid", Duration::from_secs(20), async || both(&world, &first, &second).await == (true, true))
+        .await;
+    assert_eq!(world.count(&noted).await, 1);
+
+    // Half of the overlap is over at the restart, and the other half remains.
+    world.restart(Duration::from_mins(30)).await;
+    world.annotate("delta", "test", "half").await;
+    world.stands("delta", "Ready").await;
+    assert_eq!(both(&world, &first, &second).await, (true, true), "the time is not over");
+    world.clock.advance(Duration::from_mins(31));
+    world.annotate("delta", "test", "over").await;
+    until("it ends in its time", Duration::from_secs(20), async || {
+        both(&world, &first, &second).await == (false, true)
+    })
+    .await;
+    assert_eq!(world.count(&noted).await, 0);
+
+    put_secret(&world, "own", given(&third)).await;
+    world.clock.advance(Duration::from_mins(11));
+    world.annotate("delta", "test", "the third").await;
+    until("both are valid", Duration::from_secs(20), async || both(&world, &second, &third).await == (true, true))
+        .await;
+    world.restart(Duration::from_mins(61)).await;
+    until("it ended meanwhile", Duration::from_secs(20), async || both(&world, &second, &third).await == (false, true))
+        .await;
+    world.end().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn rights_that_somebody_took_are_given_back_and_a_tenant_at_rest_asks_nobody() {
     let world = World::new().await;

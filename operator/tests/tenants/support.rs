@@ -41,7 +41,7 @@ pub(crate) struct World {
     kms: Option<kms::Running>,
     identity: Option<identity::Running>,
     _tasks: Tasks,
-    _controllers: Tasks,
+    controllers: Tasks,
     _tls: TestTls,
 }
 
@@ -84,6 +84,7 @@ impl World {
             failpoint: Failpoint::none(),
             controllers: operator::controller::start,
             record: true,
+            told: Some(crate::calls::keep),
         };
         let parts = Parts::new(settings, &deps).await.unwrap();
         let (mut tasks, mut controllers) = (Tasks::default(), Tasks::default());
@@ -99,6 +100,7 @@ impl World {
         let passwords = PASSWORDS.map(|(product, text)| (product, SecretBytes::copy_of(text.as_bytes())));
         database.registrar.ensure_logins(&passwords).await.unwrap();
         database.registrar.ensure_realm_schemas().await.unwrap();
+        database.refresh().await;
 
         let tls = TestTls::new();
         let http = tls.client();
@@ -117,9 +119,17 @@ impl World {
             kms: Some(kms),
             identity: Some(identity),
             _tasks: tasks,
-            _controllers: controllers,
+            controllers,
             _tls: tls,
         }
+    }
+
+    /// Work on Tenants ends, the clock goes on, and work begins anew, without anything that was remembered.
+    pub(crate) async fn restart(&mut self, away: Duration) {
+        std::mem::take(&mut self.controllers).shutdown().await;
+        self.clock.advance(away);
+        let reconciler = operator::tenant::reconciler();
+        operator::controller::work::<Tenant, _, _, _>(&mut self.controllers, &self.parts.context, reconciler);
     }
 
     pub(crate) fn tenants(&self) -> Api<Tenant> {

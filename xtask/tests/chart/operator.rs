@@ -85,6 +85,10 @@ fn every_pod_is_restricted() {
                 volumes.push(json!({ "name": "metrics-clients", "secret": secret }));
                 let mount = json!({ "name": "metrics-clients", "mountPath": "/metrics-clients", "readOnly": true });
                 mounts.push(mount);
+                let items = ["tls.crt", "tls.key", "ca.crt"].map(|key| json!({ "key": key, "path": key }));
+                let secret = json!({ "secretName": "metrics-tls", "defaultMode": 0o440, "items": items });
+                volumes.push(json!({ "name": "metrics-tls", "secret": secret }));
+                mounts.push(json!({ "name": "metrics-tls", "mountPath": "/metrics-tls", "readOnly": true }));
             }
             assert_eq!(pod["volumes"], json!(volumes));
             assert_eq!(pod["containers"][0]["volumeMounts"], json!(mounts));
@@ -171,6 +175,9 @@ fn the_operator_is_told_what_the_values_say() {
         ("IMAGES__PULL_POLICY", "Never"),
         ("TELEMETRY__LEVEL", "info,operator=debug"),
         ("SERVER__ADMIN__CLIENT_CA", "/metrics-clients/ca.crt"),
+        ("SERVER__ADMIN__TLS__CERTIFICATE", "/metrics-tls/tls.crt"),
+        ("SERVER__ADMIN__TLS__KEY", "/metrics-tls/tls.key"),
+        ("SERVER__ADMIN__TLS__CA", "/metrics-tls/ca.crt"),
         ("LEASE__RETRY_SECONDS", "1"),
     ] {
         assert!(all.contains(&(name.to_owned(), value.to_owned())), "{name}: {all:?}");

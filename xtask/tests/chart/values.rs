@@ -46,6 +46,8 @@ const REFUSED: &[(&str, &str, &str)] = &[
     ("networkPolicy.postgresql.cidrs={10.0.0.1}", "/networkPolicy/postgresql/cidrs/0", "does not match pattern"),
     ("networkPolicy.postgresql.cidrs={10.0.0.0/33}", "/networkPolicy/postgresql/cidrs/0", "does not match pattern"),
     ("networkPolicy.metrics.namespaces={A}", "/networkPolicy/metrics/namespaces/0", "does not match pattern"),
+    ("metrics.tls.secretName=A", "/metrics/tls/secretName", "does not match pattern"),
+    ("metrics.tls.certificate=a", "/metrics/tls", "additional properties 'certificate' not allowed"),
     ("flowSchema.matchingPrecedence=1", "/flowSchema/matchingPrecedence", "minimum: got 1, want 151"),
     ("extraEnv[0].name=PATH", "/extraEnv/0", "missing property 'value'"),
     ("extraEnv[0].name=PATH,extraEnv[0].value=x", "/extraEnv/0/name", "does not match pattern"),

@@ -8,8 +8,8 @@ use keyrealm_store::{ControlTx, Product};
 use serde_json::Value;
 
 use super::{Registrar, RegistryError, change};
-use crate::tables::{desired, tenants};
-use crate::{DesiredEntry, OnRemove, spec_hash};
+use crate::tables::{desired, overlaps, tenants};
+use crate::{DesiredEntry, OnRemove, Overlap, spec_hash};
 
 /// An object that shall exist.
 #[derive(Debug, Clone, PartialEq)]
@@ -73,15 +73,29 @@ impl Registrar {
     /// # Errors
     /// When there is no such tenant, a key shall be deleted with its entry, or the database fails.
     pub async fn declare_all(&self, tenant: TenantId, entries: Vec<Declared>) -> Result<Option<i64>, RegistryError> {
+        self.declare_until(tenant, entries, &[]).await
+    }
+
+    /// As [`Registrar::declare_all`], and notes in the same transaction when former secrets among the entries end: these, by
+    /// the client's name, and no others. An end alone tells nobody.
+    ///
+    /// # Errors
+    /// As [`Registrar::declare_all`].
+    pub async fn declare_until(
+        &self,
+        tenant: TenantId,
+        entries: Vec<Declared>,
+        ends: &[Overlap],
+    ) -> Result<Option<i64>, RegistryError> {
         if let Some(key) = entries.iter().find(|e| e.product == Product::Kms && e.on_remove == OnRemove::Delete) {
             return Err(RegistryError::KeyDelete(key.name.clone()));
         }
         let wanted: Vec<DesiredEntry> = entries.into_iter().map(|entry| entry.entry(tenant)).collect();
-        if Plan::read(&mut self.database.control_read().await?, tenant, &wanted).await?.is_empty() {
+        if Plan::read(&mut self.database.control_read().await?, tenant, &wanted, ends).await?.is_empty() {
             return Ok(None);
         }
         let mut tx = self.database.registry().await?;
-        let plan = Plan::read(&mut tx, tenant, &wanted).await?;
+        let plan = Plan::read(&mut tx, tenant, &wanted, ends).await?;
         if plan.is_empty() {
             return Ok(None);
         }
@@ -91,9 +105,13 @@ impl Registrar {
         for entry in &plan.withdraw {
             desired::withdraw(&mut tx, entry, self.clock.now()).await?;
         }
-        let generation = change(&mut tx, &plan.products()).await?;
+        if plan.ends {
+            overlaps::replace(&mut tx, tenant, ends).await?;
+        }
+        let products = plan.products();
+        let generation = if products.is_empty() { None } else { Some(change(&mut tx, &products).await?) };
         tx.commit().await?;
-        Ok(Some(generation))
+        Ok(generation)
     }
 }
 
@@ -101,17 +119,25 @@ impl Registrar {
 struct Plan {
     put: Vec<DesiredEntry>,
     withdraw: Vec<DesiredEntry>,
+    /// Whether other ends are noted.
+    ends: bool,
 }
 
 impl Plan {
-    async fn read(tx: &mut ControlTx, tenant: TenantId, wanted: &[DesiredEntry]) -> Result<Self, RegistryError> {
+    async fn read(
+        tx: &mut ControlTx,
+        tenant: TenantId,
+        wanted: &[DesiredEntry],
+        ends: &[Overlap],
+    ) -> Result<Self, RegistryError> {
         if tenants::by_id(tx, tenant).await?.is_none() {
             return Err(RegistryError::NoTenant(tenant));
         }
-        Ok(Self::of(desired::of_tenant(tx, tenant).await?, wanted))
+        let ends = overlaps::of_tenant(tx, tenant).await? != ends;
+        Ok(Self::of(desired::of_tenant(tx, tenant).await?, wanted, ends))
     }
 
-    fn of(found: Vec<DesiredEntry>, wanted: &[DesiredEntry]) -> Self {
+    fn of(found: Vec<DesiredEntry>, wanted: &[DesiredEntry], ends: bool) -> Self {
         let mut found: HashMap<_, _> = found.into_iter().map(|entry| (place(&entry), entry)).collect();
         let mut put = Vec::new();
         for entry in wanted {
@@ -125,11 +151,11 @@ impl Plan {
             }
         }
         let withdraw = found.into_values().filter(|entry| entry.deleted_at.is_none()).collect();
-        Self { put, withdraw }
+        Self { put, withdraw, ends }
     }
 
     fn is_empty(&self) -> bool {
-        self.put.is_empty() && self.withdraw.is_empty()
+        self.put.is_empty() && self.withdraw.is_empty() && !self.ends
     }
 
     fn products(&self) -> Vec<Product> {

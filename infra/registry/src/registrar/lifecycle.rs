@@ -9,7 +9,7 @@ use keyrealm_store::{ControlTx, Product, Space, Sql, StoreError};
 use super::tenant::owned;
 use super::{Registrar, RegistryError, change};
 use crate::Tenant;
-use crate::tables::{archives, desired, meta, tenants};
+use crate::tables::{archives, desired, meta, overlaps, tenants};
 
 impl Registrar {
     /// From now on nobody serves the tenant; the answer is the generation that every process must have seen for that.
@@ -197,6 +197,7 @@ impl Registrar {
 
 async fn forget(tx: &mut ControlTx, id: TenantId) -> Result<(), StoreError> {
     desired::forget(tx, id).await?;
+    overlaps::forget(tx, id).await?;
     tenants::delete(tx, id).await?;
     change(tx, &Product::ALL).await.map(drop)
 }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use keyrealm_base::TenantId;
-use keyrealm_store::{Drift, Product, Space};
+use keyrealm_store::{Drift, Product, Space, StoreError};
 
 use super::tenant::spaces;
 use super::{Registrar, RegistryError};
@@ -36,6 +36,23 @@ pub fn all_seen(fresh: &[Instance], generation: i64) -> bool {
 }
 
 impl Registrar {
+    /// Whether the products' logins are there: no tenant can be made before. A role of such a name that is somebody else's is
+    /// none of them. Reads only.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn has_logins(&self) -> Result<bool, RegistryError> {
+        let mut tx = self.database.control_read().await?;
+        for product in Product::ALL {
+            match self.database.has_login(&mut tx, product).await {
+                Ok(true) => {}
+                Ok(false) | Err(StoreError::Foreign { .. }) => return Ok(false),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(true)
+    }
+
     /// What somebody changed of a tenant's schemas, roles and rights. Reads only.
     ///
     /// # Errors

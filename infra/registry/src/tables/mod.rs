@@ -6,6 +6,7 @@ pub mod instances;
 pub(crate) mod logins;
 pub mod meta;
 pub mod observed;
+pub mod overlaps;
 pub mod revocations;
 pub mod tenants;
 
@@ -52,10 +53,18 @@ pub const MIGRATIONS: &[Migration] = &[
     },
     // Where a tenant's resource lies or lay: from there, and not from anywhere, a retained one is adopted.
     Migration { version: 3, statements: &["ALTER TABLE {s}tenants ADD COLUMN home TEXT NOT NULL DEFAULT ''"] },
+    // Until when a client's former secret is valid.
+    Migration {
+        version: 4,
+        statements: &[
+            "CREATE TABLE {s}overlaps (tenant TEXT NOT NULL REFERENCES {s}tenants (id), client TEXT NOT NULL, \
+             former_sha256 TEXT NOT NULL, until BIGINT NOT NULL, PRIMARY KEY (tenant, client))",
+        ],
+    },
 ];
 
-/// What a product's login may do with the tables. `meta`, `tenants` and `desired` are the registrar's to write; `logins` and
-/// `archives` are nobody else's business.
+/// What a product's login may do with the tables. `meta`, `tenants` and `desired` are the registrar's to write; `logins`,
+/// `archives` and `overlaps` are nobody else's business.
 pub(crate) fn rights(product: Product) -> Vec<(&'static str, &'static str)> {
     const READ: &str = "SELECT";
     const WRITE: &str = "SELECT, INSERT, UPDATE, DELETE";
