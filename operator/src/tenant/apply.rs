@@ -139,6 +139,9 @@ impl Pass<'_> {
                 let declare = async |registrar: &Registrar| registrar.declare_all(*id, declared.clone()).await;
                 if let Some(generation) = self.registrar(step, declare).await? {
                     self.changed(generation);
+                    if let Some(database) = &self.found.database {
+                        database.tell_when_seen(*id, generation);
+                    }
                 }
             }
             Step::MakeSecret { client } => self.make_secret(client).await?,

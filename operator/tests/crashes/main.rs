@@ -8,6 +8,7 @@
 #![allow(clippy::indexing_slicing, clippy::panic, reason = "helpers of tests fail the test")]
 
 mod acts;
+mod edits;
 mod ends;
 mod killed;
 mod outages;
