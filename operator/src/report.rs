@@ -17,6 +17,7 @@ pub const REASONS: &[&str] = &[
     "InstancesNotReady",
     "RealmNotFound",
     "RealmNotReady",
+    "RealmNotWatched",
     "NamespaceNotAllowed",
     "SlugTaken",
     "IdTaken",

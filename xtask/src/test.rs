@@ -115,8 +115,8 @@ fn operator(install: &[&str], full: bool) -> Result<()> {
             let alone = [&crashes[..], &["--", "--ignored", "--test-threads=1"]].concat();
             stage("tests that need the API server for themselves", &mut test(&alone))?;
         } else {
-            let edits = [&crashes[..], &["edits::"]].concat();
-            stage("random edits of the operator's resources", &mut test(&edits))?;
+            let some = [&crashes[..], &["--", "edits::", "namespaced::"]].concat();
+            stage("the operator's own program: random edits, given namespaces", &mut test(&some))?;
         }
         Ok(())
     };

@@ -11,6 +11,7 @@ mod acts;
 mod edits;
 mod ends;
 mod killed;
+mod namespaced;
 mod outages;
 mod process;
 mod servers;

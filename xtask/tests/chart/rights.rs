@@ -47,11 +47,8 @@ const WATCHED: &str = "
     networking.k8s.io/networkpolicies: create delete get list patch watch
     policy/poddisruptionbudgets: create delete get list patch watch
 ";
-const DEFINITIONS: &str = "
-    apiextensions.k8s.io/customresourcedefinitions[demoenvironments.keyrealm.dev realms.keyrealm.dev tenants.keyrealm.dev]: get
-";
 const NAMESPACES: &str = "
-    /namespaces: get list watch
+    /namespaces: list watch
 ";
 const LEASE: &str = "
     coordination.k8s.io/leases: create
@@ -62,7 +59,7 @@ const LEASE: &str = "
 #[test]
 fn by_default_these_and_no_others() {
     let objects = Chart::new().objects("defaults", &[]);
-    assert_eq!(rights(the(&objects, "ClusterRole")), lines(&format!("{WATCHED}{DEFINITIONS}{NAMESPACES}")));
+    assert_eq!(rights(the(&objects, "ClusterRole")), lines(&format!("{WATCHED}{NAMESPACES}")));
     let own = the(&objects, "Role");
     assert_eq!((rights(own), &own["metadata"]["namespace"]), (lines(LEASE), &NAMESPACE.into()));
 }
@@ -70,7 +67,9 @@ fn by_default_these_and_no_others() {
 #[test]
 fn in_namespaced_mode_there_are_none_outside() {
     let objects = Chart::new().objects("namespaced", &[]);
-    assert_eq!(rights(the(&objects, "ClusterRole")), lines(DEFINITIONS));
+    for kind in ["ClusterRole", "ClusterRoleBinding"] {
+        assert!(of_kind(&objects, kind).is_empty(), "{kind}");
+    }
     let mut found: Vec<(&str, BTreeSet<String>)> = of_kind(&objects, "Role")
         .into_iter()
         .map(|role| (role["metadata"]["namespace"].as_str().unwrap(), rights(role)))
