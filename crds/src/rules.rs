@@ -139,6 +139,11 @@ pub(crate) fn redirects(field: &str) -> Rule {
     )))
 }
 
+/// What people read: a database takes no NUL, and a line of a table no line break. As the servers see it, in all of Unicode.
+pub(crate) fn shown(field: &str) -> Rule {
+    matches(r"^\\P{Cc}*$", format!("{field}: leave line breaks, tabs and other control characters away"))
+}
+
 /// The size of a volume.
 pub(crate) fn storage(field: &str) -> Rule {
     Rule::new(

@@ -46,6 +46,7 @@ pub struct TenantSpec {
     /// The name that pages show; the slug unless given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 100))]
+    #[x_kube(validation = rules::shown("spec.displayName"))]
     pub display_name: Option<String>,
     /// The tenant's id, a UUIDv4; drawn unless given at creation. `status.tenantId` is the one in force.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -187,7 +188,7 @@ pub struct TenantKey {
     /// What it is for.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     #[schemars(length(max = 255))]
-    #[x_kube(validation = Rule::new("self.matches('^[^[:cntrl:]]*$')").message("keys.description: leave line breaks, tabs and other control characters away"))]
+    #[x_kube(validation = rules::shown("keys.description"))]
     pub description: String,
     /// What becomes of the key when this entry is removed: it stays and is changed through the API (`orphan`), or is disabled.
     #[serde(default)]
@@ -235,6 +236,7 @@ pub struct TenantClient {
     /// The name that people are shown.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     #[schemars(length(max = 100))]
+    #[x_kube(validation = rules::shown("clients.displayName"))]
     pub display_name: String,
     /// Whether it can keep a secret: `confidential` (a server) or `public` (an app on somebody's device).
     #[serde(rename = "type")]
@@ -298,16 +300,17 @@ fn a_day() -> String {
 pub struct TenantUser {
     /// The user name, unique in the tenant.
     #[schemars(length(min = 1, max = 100))]
-    #[x_kube(validation = Rule::new("self.matches('^[^[:space:][:cntrl:]@]+$')").message("users.name: leave white space and '@' away"))]
+    #[x_kube(validation = Rule::new("self.matches('^[^\\\\s\\\\p{Z}\\\\p{Cc}@]+$')").message("users.name: leave white space and '@' away"))]
     pub name: String,
     /// The address.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     #[schemars(length(max = 254))]
-    #[x_kube(validation = Rule::new("self.matches('^([^[:space:][:cntrl:]@]+@[^[:space:][:cntrl:]@]+)?$')").message("users.email: give one address, as ann@example.com"))]
+    #[x_kube(validation = Rule::new("self.matches('^([^\\\\s\\\\p{Z}\\\\p{Cc}@]+@[^\\\\s\\\\p{Z}\\\\p{Cc}@]+)?$')").message("users.email: give one address, as ann@example.com"))]
     pub email: String,
     /// The name that people are shown.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     #[schemars(length(max = 100))]
+    #[x_kube(validation = rules::shown("users.displayName"))]
     pub display_name: String,
     /// The entry of a Secret that has the password, or its hash (then it begins with `$pbkdf2-sha256$`).
     pub password_secret_ref: KeySelector,

@@ -196,6 +196,36 @@ async fn declarations_are_reported_on(on: On) {
     assert_eq!(token().await.status, 200);
 }
 
+/// Three that take each other's ids: none waits for another one, each stays the object that it was.
+async fn client_ids_are_exchanged(on: On) {
+    let realm = Realm::start(on).await;
+    let good = realm.declared(0, "demo-service-client").await;
+    let secret = realm.credentials.secret("demo-service-client");
+    let names = ["one", "two", "three"];
+    let with = |name: usize, id: usize| {
+        let mut spec = good.clone();
+        (spec["client_id"], spec["scopes"]) = (names[id].into(), ["kms:sign", "kms:verify", "kms:read"][name].into());
+        spec
+    };
+    let mut before = Vec::new();
+    for (number, name) in names.into_iter().enumerate() {
+        realm.declare(0, "client", name, with(number, number)).await;
+        before.push(realm.observed(0, name, |seen| seen["status"] == "ready").await);
+    }
+    for (number, name) in names.into_iter().enumerate() {
+        realm.declare(0, "client", name, with(number, (number + 1) % 3)).await;
+    }
+    for (number, name) in names.into_iter().enumerate() {
+        let old = &before[number]["spec_hash"];
+        let seen = realm.observed(0, name, |seen| seen["status"] == "ready" && seen["spec_hash"] != *old).await;
+        assert_eq!(seen["object_id"], before[number]["object_id"]);
+        let form =
+            [("client_id", names[(number + 1) % 3]), ("client_secret", secret), ("grant_type", "client_credentials")];
+        let answer = realm.client.post_form(&realm.url("/oauth2/v1/token"), &[], &form).await.unwrap().json();
+        assert_eq!(answer["scope"], ["kms:sign", "kms:verify", "kms:read"][number], "{answer}");
+    }
+}
+
 /// Notices of other things without end do not keep a missed declaration waiting.
 async fn the_poll_comes_however_much_is_told(on: On) {
     let realm = Realm::start(on).await;
@@ -511,6 +541,7 @@ on_each_database!(
     a_disabled_client_gets_nothing,
     a_client_id_that_is_given_up_is_dead,
     declarations_are_reported_on,
+    client_ids_are_exchanged,
     the_poll_comes_however_much_is_told,
     one_bad_tenant_stops_nobody_else,
     a_disabled_tenant_keeps_its_client_ids,

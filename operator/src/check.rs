@@ -1,5 +1,7 @@
 //! `operator check`: can the operator work here? One line for each thing that is looked at, with the mend when it is not so.
 
+mod lease;
+
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -55,6 +57,7 @@ pub async fn check(settings: &Settings) -> Vec<Finding> {
     findings.extend(definitions(&client).await);
     let lease = settings.lease_namespace(server.namespace());
     findings.extend(rights(&client, settings, &lease).await);
+    findings.push(lease::look(&client, settings, &lease).await);
     findings
 }
 

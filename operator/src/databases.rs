@@ -80,6 +80,13 @@ impl RealmDatabase {
         self.picture.view.load_full()
     }
 
+    /// Tells of this tenant once every process has taken this generation in.
+    pub fn tell_when_seen(&self, tenant: TenantId, generation: i64) {
+        let mut awaited = lock(&self.picture.awaited);
+        let newest = awaited.entry(tenant).or_insert(generation);
+        *newest = generation.max(*newest);
+    }
+
     /// Reads the registry now, for whoever has just written to it: the view then shows that. When it cannot be read the view
     /// says so.
     pub async fn refresh(&self) {
@@ -207,6 +214,7 @@ impl Databases {
             realm: realm.clone(),
             changes: self.inner.changes.clone(),
             view: ArcSwap::from_pointee(first),
+            awaited: Mutex::default(),
             reading: tokio::sync::Mutex::default(),
         });
         let task = tokio::spawn(view::supervise(Arc::clone(&picture)));

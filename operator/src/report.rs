@@ -18,6 +18,7 @@ pub const REASONS: &[&str] = &[
     "InstancesNotReady",
     "RealmNotFound",
     "RealmNotReady",
+    "RealmNotWatched",
     "NamespaceNotAllowed",
     "SlugTaken",
     "IdTaken",

@@ -126,8 +126,7 @@ fn a_release_is_installed_changed_and_uninstalled() {
         ("create deployments.apps --namespace team-a", "yes"),
         (&format!("update leases.coordination.k8s.io/test-keyrealm --namespace {NAMESPACE}"), "yes"),
         (&format!("update leases.coordination.k8s.io/other --namespace {NAMESPACE}"), "no"),
-        ("get customresourcedefinitions.apiextensions.k8s.io/realms.keyrealm.dev", "yes"),
-        ("get customresourcedefinitions.apiextensions.k8s.io/others.example.com", "no"),
+        ("get customresourcedefinitions.apiextensions.k8s.io/realms.keyrealm.dev", "no"),
         ("get pods --all-namespaces", "no"),
         ("create clusterroles.rbac.authorization.k8s.io", "no"),
     ] {

@@ -15,6 +15,9 @@ const ROLES: [(&str, &[Scope]); 4] = [
 /// What every user may ask for.
 const EVERYBODY: [Scope; 4] = [Scope::OpenId, Scope::Profile, Scope::Email, Scope::OfflineAccess];
 
+/// Characters of a user name.
+pub(crate) const LONGEST_NAME: usize = 100;
+
 /// What a type cannot say of a user.
 pub(crate) trait UserRules {
     /// Checks what the type cannot say.
@@ -23,7 +26,8 @@ pub(crate) trait UserRules {
 
 impl UserRules for UserSpec {
     fn check(&self, name: &str) -> Result<(), String> {
-        if name.is_empty() || name.len() > 100 || name.chars().any(|c| c.is_control() || c.is_whitespace()) {
+        let legal = |c: char| !c.is_control() && !c.is_whitespace();
+        if name.is_empty() || name.chars().count() > LONGEST_NAME || !name.chars().all(legal) {
             return Err("user name: 1 to 100 characters without white space".to_owned());
         }
         self.password_hash.parse::<PasswordHash>().map_err(|error| format!("password_hash: {error}"))?;
@@ -46,6 +50,24 @@ pub(crate) fn allowed_scopes(roles: &[String]) -> ScopeSet {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_are_counted_in_characters() {
+        let hash = PasswordHash::dummy(&keyrealm_crypto::SystemRandom).to_string();
+        let user = UserSpec {
+            email: String::new(),
+            display_name: String::new(),
+            password_hash: hash,
+            roles: Vec::new(),
+            enabled: true,
+        };
+        for good in ["a", "\u{e9}", &"\u{e9}".repeat(100)] {
+            assert_eq!(user.check(good), Ok(()), "{good}");
+        }
+        for bad in ["", "a b", "a\u{a0}b", "a\u{85}", &"\u{e9}".repeat(101)] {
+            assert!(user.check(bad).is_err(), "{bad:?}");
+        }
+    }
 
     #[test]
     fn roles_give_scopes() {

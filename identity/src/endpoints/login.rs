@@ -17,6 +17,7 @@ use super::schemas::LoginForm;
 use super::{cookies, flow};
 use crate::app::{App, Shared};
 use crate::domain::client::ClientRules;
+use crate::domain::user::LONGEST_NAME;
 use crate::handle::Handle;
 use crate::pages;
 use crate::storage::sessions::{self, Session};
@@ -88,7 +89,7 @@ async fn log_in(
     let again = |status, text: &str| {
         show(app, headers, &handle, client.spec.shown_name(), &client.tenant_name, name, Some((status, text)))
     };
-    if name.len() > 100 {
+    if name.chars().count() > LONGEST_NAME {
         return Ok(again(StatusCode::UNAUTHORIZED, WRONG));
     }
     let (tenant, now, address) = (client.tenant, app.clock.now(), peer.address.ip());

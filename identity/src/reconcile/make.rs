@@ -1,8 +1,8 @@
 //! Making one client or user as its entry says.
 
 use keyrealm_base::{ObjectId, TenantId};
-use keyrealm_registry::DesiredEntry;
 use keyrealm_registry::specs::{ClientSpec, UserSpec};
+use keyrealm_registry::{DesiredEntry, desired};
 use keyrealm_store::{Product, StoreError, TenantAccess, TenantTx};
 
 use super::Reconciler;
@@ -63,7 +63,9 @@ impl Reconciler {
         let before = clients::by_name(&mut tx, &entry.name).await?;
         let holder = clients::holder(&mut tx, &spec.client_id).await?;
         drop(tx);
-        if let Some(other) = holder.filter(|holder| *holder != entry.name) {
+        if let Some(other) = holder.filter(|holder| *holder != entry.name)
+            && !self.gives_way(entry.tenant, &other, &spec.client_id).await?
+        {
             let message = format!("client_id `{}` is that of the entry `{other}`", spec.client_id);
             return Err(failure("ClientIdTaken", message));
         }
@@ -79,7 +81,7 @@ impl Reconciler {
         // A run that ended before it gave the former id back left it here.
         let left = before.as_ref().and_then(|stored| stored.former.clone()).filter(|id| *id != spec.client_id);
         if let Some(left) = left {
-            self.release(entry.tenant, &left).await?;
+            self.give_back(entry.tenant, &left).await?;
         }
         let former = before.as_ref().map(|stored| &stored.spec.client_id).filter(|id| **id != spec.client_id);
         let ended: Vec<(&String, bool)> = former
@@ -97,12 +99,46 @@ impl Reconciler {
         }
         tx.commit().await?;
         if let Some(former) = former {
-            self.release(entry.tenant, former).await?;
+            self.give_back(entry.tenant, former).await?;
             let mut tx = self.database.tenant(Product::Identity, entry.tenant, TenantAccess::Plain).await?;
             clients::forget_former(&mut tx, &entry.name).await?;
             tx.commit().await?;
         }
         Ok(id)
+    }
+
+    /// Whether a client that has this id is declared with another one by now: then it gives the id up at once and gets its own
+    /// by its own entry. Otherwise two that exchange theirs would wait for each other for ever.
+    async fn gives_way(&self, tenant: TenantId, holder: &str, client_id: &str) -> Result<bool, Failure> {
+        let entries = desired::of_tenant(&mut self.database.control_read().await?, tenant).await?;
+        let moves = entries.iter().any(|entry| {
+            let id = entry.spec.get("client_id").and_then(serde_json::Value::as_str);
+            (entry.kind.as_str(), entry.name.as_str()) == ("client", holder)
+                && entry.deleted_at.is_none()
+                && id.is_some_and(|id| id != client_id)
+        });
+        if moves {
+            self.revoker.refuse_client(client_id).await?;
+            let mut tx = self.begin(tenant).await?;
+            if let Some(mut stored) = clients::by_name(&mut tx, holder).await?
+                && stored.spec.client_id == client_id
+            {
+                // Nobody finds it by this one: it is not among the realm's ids.
+                stored.spec.client_id = format!("moves.{}", stored.id);
+                clients::put(&mut tx, holder, stored.id, &stored.spec, stored.former.as_deref()).await?;
+                self.revoker.client_rows(&mut tx, client_id, true).await?;
+                tx.commit().await?;
+            }
+        }
+        Ok(moves)
+    }
+
+    /// Gives a former id back, unless another client of the tenant has it by now.
+    async fn give_back(&self, tenant: TenantId, client_id: &str) -> Result<(), StoreError> {
+        let mut tx = self.database.tenant(Product::Identity, tenant, TenantAccess::Read).await?;
+        let holder = clients::holder(&mut tx, client_id).await?;
+        drop(tx);
+        if holder.is_none() { self.release(tenant, client_id).await } else { Ok(()) }
     }
 
     pub(super) async fn release(&self, tenant: TenantId, client_id: &str) -> Result<(), StoreError> {

@@ -3,7 +3,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -17,7 +17,7 @@ use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 use tokio::time::Instant;
 
-use super::{Change, RealmKey};
+use super::{Change, RealmKey, lock};
 
 /// How often processes and generation are read in any case.
 const POLL: Duration = Duration::from_secs(2);
@@ -119,6 +119,11 @@ impl RegistryView {
         }
     }
 
+    /// The generation that every process has taken in.
+    fn seen(&self) -> i64 {
+        self.instances.iter().map(|one| one.seen).min().unwrap_or(0)
+    }
+
     /// What is told to the controllers: nothing when only heartbeats went on.
     pub(super) fn changes(&self, before: &Self, realm: &RealmKey) -> Vec<Change> {
         let mut changed = HashSet::new();
@@ -135,8 +140,7 @@ impl RegistryView {
         let processes = said(self) != said(before);
         if processes {
             // Who waited until every process had seen its change.
-            let lowest = |view: &Self| view.instances.iter().map(|one| one.seen).min().unwrap_or(0);
-            let seen = lowest(before).min(lowest(self));
+            let seen = before.seen().min(self.seen());
             let known = |view: &Self| view.instances.iter().map(|one| one.schema_version).max();
             let all = before.instances.len() != self.instances.len() || known(self) != known(before);
             changed.extend(self.tenants.values().filter(|one| all || one.changed > seen).map(|one| one.id));
@@ -178,6 +182,8 @@ pub(super) struct Picture {
     pub(super) realm: RealmKey,
     pub(super) changes: broadcast::Sender<Change>,
     pub(super) view: ArcSwap<RegistryView>,
+    /// Generations in which tenants' objects were declared, until every process has taken them in. The rows do not tell.
+    pub(super) awaited: Mutex<HashMap<TenantId, i64>>,
     /// One reads at a time, so that what was read first does not overwrite what was read last.
     pub(super) reading: tokio::sync::Mutex<()>,
 }
@@ -210,12 +216,24 @@ impl Picture {
     }
 
     fn put(&self, before: &RegistryView, view: RegistryView) {
-        let changes = view.changes(before, &self.realm);
+        let mut changes = view.changes(before, &self.realm);
+        let seen = view.seen();
         self.view.store(Arc::new(view));
+        for id in reached(&mut lock(&self.awaited), seen) {
+            let change = Change::Tenant(self.realm.clone(), id);
+            if !changes.contains(&change) {
+                changes.push(change);
+            }
+        }
         for change in changes {
             let _ = self.changes.send(change);
         }
     }
+}
+
+/// Takes out whose generation was taken in.
+fn reached(awaited: &mut HashMap<TenantId, i64>, seen: i64) -> Vec<TenantId> {
+    awaited.extract_if(|_, generation| *generation <= seen).map(|(id, _)| id).collect()
 }
 
 /// Keeps the picture for ever; a panic is told and the task begun again.
@@ -323,6 +341,16 @@ mod tests {
             view = at(1000 + second, 8 + second, &view);
         }
         assert_eq!((view.settled, view.rising.len()), (8 + 89, 11));
+    }
+
+    #[test]
+    fn who_declared_something_is_told_once_when_every_process_has_taken_it_in() {
+        let ids = [TenantId::new(&SystemRandom), TenantId::new(&SystemRandom)];
+        let mut awaited = HashMap::from([(ids[0], 5), (ids[1], 7)]);
+        assert_eq!(reached(&mut awaited, 4), []);
+        assert_eq!(reached(&mut awaited, 5), [ids[0]]);
+        assert_eq!(reached(&mut awaited, 6), []);
+        assert_eq!((reached(&mut awaited, 9), awaited.len()), (vec![ids[1]], 0));
     }
 
     #[test]

@@ -141,6 +141,9 @@ impl Pass<'_> {
                 let declare = async |registrar: &Registrar| registrar.declare_until(*id, declared.clone(), ends).await;
                 if let Some(generation) = self.registrar(step, declare).await? {
                     self.changed(generation);
+                    if let Some(database) = &self.found.database {
+                        database.tell_when_seen(*id, generation);
+                    }
                 }
             }
             Step::MakeSecret { client } => self.make_secret(client).await?,

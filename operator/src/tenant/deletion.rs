@@ -6,7 +6,7 @@ use crds::{FINALIZER, Tenant, TenantDeletionPolicy};
 use keyrealm_registry::all_seen;
 
 use super::observed::{DatabaseSeen, Observed, RealmSeen, Registry};
-use super::plan::{Plan, SLOW, SOON, Step, realm_name};
+use super::plan::{Plan, SLOW, SOON, Step, not_watched, realm_name};
 use crate::report::Report;
 
 /// A product of which no process was heard for this long serves nobody.
@@ -93,7 +93,10 @@ fn unreachable(desired: &Tenant, policy: TenantDeletionPolicy, observed: &Observ
     let realm = realm_name(desired);
     let why = match &observed.database {
         DatabaseSeen::Unreachable(why) => format!("the database of the Realm {realm} does not answer: {why}"),
-        _ => format!("the Realm {realm} has no database that answers"),
+        _ => match &observed.realm {
+            RealmSeen::NotWatched(watched) => not_watched(&realm, watched),
+            _ => format!("the Realm {realm} has no database that answers"),
+        },
     };
     if policy == TenantDeletionPolicy::Retain {
         // Keeping needs nobody's answer. A new Tenant of the slug can still adopt it: its owner is seen to be gone.

@@ -107,7 +107,9 @@ pub(super) async fn observe(tenant: &Tenant, context: &Context, memory: &Memory)
 
 fn realm(tenant: &Tenant, context: &Context, key: &RealmKey) -> RealmSeen {
     let Some(realm) = context.stores.realms().get(&ObjectRef::new(&key.name).within(&key.namespace)) else {
-        return RealmSeen::Missing;
+        let watch = &context.settings.watch;
+        let seen = watch.covers(Some(&key.namespace));
+        return if seen { RealmSeen::Missing } else { RealmSeen::NotWatched(watch.namespaces.clone()) };
     };
     if realm.metadata.deletion_timestamp.is_some() {
         return RealmSeen::Deleting;

@@ -30,6 +30,8 @@ pub enum RealmSeen {
     /// There is none.
     #[default]
     Missing,
+    /// It would be in a namespace that this operator does not look at; it does in these.
+    NotWatched(Vec<String>),
     /// It is being deleted.
     Deleting,
     /// It does not take Tenants of this namespace; the sentence says why.

@@ -192,6 +192,14 @@ fn ready_to_serve<'a>(desired: &Tenant, observed: &'a Observed) -> Result<&'a Re
             let message = format!("there is no Realm {realm}; make it, or make this Tenant anew with another realmRef");
             return Err(blocked(Report::reconciling("RealmNotFound", message), SLOW));
         }
+        RealmSeen::NotWatched(watched) => {
+            let message = format!(
+                "{}; let it look at that namespace, too (chart value watch.namespaces), or make this Tenant anew with a Realm \
+                 in a namespace that it looks at",
+                not_watched(&realm, watched)
+            );
+            return Err(blocked(Report::stalled("RealmNotWatched", message), SLOW));
+        }
         RealmSeen::Deleting => {
             let message = format!("the Realm {realm} is being deleted");
             return Err(blocked(Report::reconciling("RealmNotReady", message), SLOW));
@@ -444,6 +452,14 @@ fn failed(failed: &[(String, String, String)]) -> Report {
         text.push_str(&format!("; and {} more in status.entries", failed.len() - 3));
     }
     if missing { Report::reconciling("SecretMissing", text) } else { Report::stalled("EntriesFailed", text) }
+}
+
+/// Nobody knows whether there is such a Realm.
+pub(super) fn not_watched(realm: &str, watched: &[String]) -> String {
+    format!(
+        "the Realm {realm} would be in a namespace that this operator does not look at: it looks at {}",
+        watched.join(", ")
+    )
 }
 
 /// The resource's UID.

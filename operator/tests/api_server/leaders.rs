@@ -14,6 +14,37 @@ async fn writer(place: &Place) -> Option<String> {
     place.data("busy-one").await?.get("writer").cloned()
 }
 
+/// What `operator check` says of the Lease.
+async fn told(place: &Place) -> String {
+    let findings = operator::check::check(&place.settings()).await;
+    let finding = findings.into_iter().find(|finding| finding.what.starts_with("Lease")).unwrap();
+    assert_eq!(finding.mend, None, "it is no failure, whatever it is: {}", finding.what);
+    finding.what
+}
+
+/// Whether there is a Lease, whose it is, and whether he lives; looking changes nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn check_tells_who_holds_the_lease_and_whether_it_is_heard_of() {
+    let place = Place::new().await;
+    let name = format!("Lease {}/keyrealm-operator: ", place.namespace);
+    let absent = told(&place).await;
+    assert!(absent.starts_with(&name) && absent.contains("is not there yet"), "{absent}");
+    assert_eq!(holder(&place).await, None, "it was made");
+    let mut first = Operator::start(&place.settings(), "first");
+    until("it leads", Duration::from_secs(30), async || holder(&place).await.is_some()).await;
+    let fresh = told(&place).await;
+    assert!(fresh.contains("held by first_") && fresh.contains("who renews it"), "{fresh}");
+    first.signal("KILL");
+    until("it is gone", Duration::from_secs(10), async || first.has_ended().is_some()).await;
+    let leases = Api::<Lease>::namespaced(place.client.clone(), &place.namespace);
+    let version = async || leases.get("keyrealm-operator").await.unwrap().metadata.resource_version;
+    let before = version().await;
+    let silent = told(&place).await;
+    assert!(silent.contains("held by first_") && silent.contains("did NOT renew it"), "{silent}");
+    assert_eq!(version().await, before);
+    place.end().await;
+}
+
 async fn holder(place: &Place) -> Option<String> {
     let leases = Api::<Lease>::namespaced(place.client.clone(), &place.namespace);
     leases.get_opt("keyrealm-operator").await.unwrap()?.spec?.holder_identity

@@ -9,8 +9,10 @@
 
 mod acts;
 mod audit;
+mod edits;
 mod ends;
 mod killed;
+mod namespaced;
 mod outages;
 mod process;
 mod servers;

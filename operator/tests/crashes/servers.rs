@@ -24,12 +24,25 @@ enum Running {
     Identity(identity::Running),
 }
 
+impl Running {
+    async fn shutdown(self) {
+        match self {
+            Self::Kms(running) => running.shutdown().await,
+            Self::Identity(running) => running.shutdown().await,
+        }
+    }
+}
+
 /// The servers of a Deployment.
 struct Servers {
     product: Product,
     realm: String,
+    /// Where Identity is: the one that runs here, or the one that this KMS knows.
     identity: Option<Addresses>,
     running: Vec<Running>,
+    /// As the pods' template names their settings.
+    config_hash: String,
+    settings: Value,
     /// With the version of the Secret that was written into it.
     files: TempDir,
     certificate: String,
@@ -47,10 +60,7 @@ pub(crate) async fn keep(client: Client, namespace: String) {
             let gone: Vec<_> = all.keys().filter(|uid| !there.contains(uid)).cloned().collect();
             for servers in gone.iter().filter_map(|uid| all.remove(uid)) {
                 for running in servers.running {
-                    match running {
-                        Running::Kms(running) => running.shutdown().await,
-                        Running::Identity(running) => running.shutdown().await,
-                    }
+                    running.shutdown().await;
                 }
             }
             for deployment in list.items {
@@ -73,7 +83,8 @@ async fn run_pods(pods: &Api<Pod>) {
     }
 }
 
-/// Starts what is missing, and takes new certificates to what runs. What a pod mounts and is not there yet is waited for.
+/// Starts what is missing, ends what is too much or has other settings than the template says, and takes new certificates to
+/// what runs. What a pod mounts and is not there yet is waited for.
 async fn look(
     client: &Client,
     namespace: &str,
@@ -90,12 +101,20 @@ async fn look(
         let mut others = all.values();
         others.find(|one| one.realm == realm && one.product == Product::Identity).and_then(|one| one.identity)
     };
+    let spec = deployment.spec.as_ref()?;
+    let wanted = usize::try_from(spec.replicas.unwrap_or(1)).ok()?;
+    let annotations = spec.template.metadata.as_ref()?.annotations.as_ref()?;
+    let config_hash = annotations.get("keyrealm.dev/config-hash")?.clone();
     if let Some(servers) = all.get_mut(&uid) {
         if servers.certificate != certificate {
             write(&tls, servers.files.path(), &["tls.key", "tls.crt", "ca.crt"]);
-            servers.certificate = certificate;
+            servers.certificate.clone_from(&certificate);
         }
-        return Some(());
+        // In a cluster the Service leads to the Identity that there is.
+        let moved = product == Product::Kms && identity.is_some() && identity != servers.identity;
+        if servers.config_hash == config_hash && !moved {
+            return servers.scale(namespace, wanted).await;
+        }
     }
     if product == Product::Kms && identity.is_none() {
         return None;
@@ -110,26 +129,39 @@ async fn look(
     write(&login, files.path(), &["password"]);
     keyrealm_tls::write_public(&files.path().join("database-ca.crt"), config["database-ca.crt"].as_bytes()).unwrap();
     let settings = at(&config["config.yml"], files.path());
-    let wanted = deployment.spec.as_ref()?.replicas.unwrap_or(1);
-    let mut servers = Servers { product, realm, identity: None, running: Vec::new(), files, certificate };
-    for _ in 0..wanted {
-        let running = start(product, settings.clone(), namespace, &servers.realm, identity.as_ref()).await;
-        match running {
-            Ok(running) => {
-                if let Running::Identity(running) = &running {
-                    servers.identity = Some(running.addresses());
+    let mut servers =
+        Servers { product, realm, identity, running: Vec::new(), config_hash, settings, files, certificate };
+    servers.scale(namespace, wanted).await?;
+    let before = all.insert(uid, servers);
+    for running in before.into_iter().flat_map(|before| before.running) {
+        running.shutdown().await;
+    }
+    Some(())
+}
+
+impl Servers {
+    async fn scale(&mut self, namespace: &str, wanted: usize) -> Option<()> {
+        while self.running.len() > wanted {
+            self.running.pop()?.shutdown().await;
+        }
+        while self.running.len() < wanted {
+            let settings = self.settings.clone();
+            match start(self.product, settings, namespace, &self.realm, self.identity.as_ref()).await {
+                Ok(running) => {
+                    if let (Running::Identity(running), true) = (&running, self.running.is_empty()) {
+                        self.identity = Some(running.addresses());
+                    }
+                    self.running.push(running);
                 }
-                servers.running.push(running);
-            }
-            // As a pod that starts anew.
-            Err(error) => {
-                eprintln!("{namespace}: {product} does not start: {error}");
-                return None;
+                // As a pod that starts anew.
+                Err(error) => {
+                    eprintln!("{namespace}: {} does not start: {error}", self.product);
+                    return None;
+                }
             }
         }
+        Some(())
     }
-    all.insert(uid, servers);
-    Some(())
 }
 
 fn write(secret: &Secret, folder: &Path, keys: &[&str]) {
