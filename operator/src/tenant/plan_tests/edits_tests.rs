@@ -46,7 +46,7 @@ impl World {
                 self.hashes.extend(users.into_iter().map(|user| (user.clone(), format!("hash of {user}"))));
             }
             Step::Rename(_, name) => self.own().display_name = name,
-            Step::Declare(_, declared) => {
+            Step::Declare(_, declared, _) => {
                 let registry = self.registry.as_mut().unwrap();
                 declare(&mut registry.rows, &declared);
                 registry.reports = report(&registry.rows);
