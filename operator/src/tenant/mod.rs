@@ -54,6 +54,8 @@ async fn reconcile(tenant: Arc<Tenant>, context: Arc<Context>, memory: Arc<Memor
     }
     let mut tenant = tenant;
     for _ in 0..ROUNDS {
+        // First: what changes while the pass is at work is looked at by the next one.
+        let inputs = settled::inputs(&tenant, &context);
         let found = match observe::observe(&tenant, &context, &memory).await {
             Ok(found) => found,
             Err(error) => {
@@ -65,7 +67,7 @@ async fn reconcile(tenant: Arc<Tenant>, context: Arc<Context>, memory: Arc<Memor
         let plan = plan::plan(&tenant, &found.observed, now);
         if plan.steps.is_empty() {
             say(&tenant, &context, &plan).await?;
-            settled::note(&tenant, &context, &memory, &found, &plan, now);
+            settled::note(&tenant, &context, &memory, (&found, inputs.as_deref()), &plan, now);
             return Ok(Action::requeue(jittered(&own, plan.requeue)));
         }
         if tenant.metadata.deletion_timestamp.is_some() {

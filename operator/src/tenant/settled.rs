@@ -31,20 +31,36 @@ pub(super) fn holds(tenant: &Tenant, context: &Context, memory: &Memory) -> Opti
     memory.drift(&realm_key(tenant), id).is_empty().then(|| left.min(SLOW))
 }
 
-/// All was found well.
-pub(super) fn note(tenant: &Tenant, context: &Context, memory: &Memory, found: &Found, plan: &Plan, now: Timestamp) {
+/// All was found well, by a pass that began with these inputs. What changed meanwhile it may not have seen.
+pub(super) fn note(
+    tenant: &Tenant,
+    context: &Context,
+    memory: &Memory,
+    (found, inputs): (&Found, Option<&str>),
+    plan: &Plan,
+    now: Timestamp,
+) {
     // The status that was written just now is in the store.
     let latest = context.stores.tenants().get(&ObjectRef::from_obj(tenant));
     let rests =
         plan.report.state == State::Ready && plan.entries.iter().all(|entry| entry.state != crds::EntryState::Pending);
-    let print = latest.filter(|_| rests && found.passwords.is_empty()).and_then(|latest| fingerprint(&latest, context));
+    let latest = latest.filter(|latest| {
+        rests && found.passwords.is_empty() && inputs.is_some() && self::inputs(latest, context).as_deref() == inputs
+    });
+    let print = latest.and_then(|latest| fingerprint(&latest, context));
     // A former secret that ends is such a time, too.
     let until = if plan.requeue < SLOW { now.plus(plan.requeue) } else { now.plus(FULL) };
     lock(&memory.of(uid(tenant))).settled = print.map(|print| (print, until));
 }
 
-/// Everything in memory that a pass looks at.
+/// The inputs, and the version of the Tenant: its status is nobody else's to write.
 fn fingerprint(tenant: &Tenant, context: &Context) -> Option<String> {
+    let version = tenant.metadata.resource_version.as_deref().unwrap_or_default();
+    inputs(tenant, context).map(|inputs| format!("{inputs} {version}"))
+}
+
+/// Everything in memory that a pass looks at, but for the own status, which it writes.
+pub(super) fn inputs(tenant: &Tenant, context: &Context) -> Option<String> {
     let key = realm_key(tenant);
     let realm = context.stores.realms().get(&ObjectRef::new(&key.name).within(&key.namespace))?;
     let database = context.databases.get(&key)?;
@@ -53,9 +69,11 @@ fn fingerprint(tenant: &Tenant, context: &Context) -> Option<String> {
     let meta = &tenant.metadata;
     let namespace = meta.namespace.as_deref().unwrap_or_default();
     let mut text = format!(
-        "{:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?}",
+        "{:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?}",
         meta.uid,
-        meta.resource_version,
+        meta.generation,
+        meta.annotations,
+        meta.finalizers,
         meta.deletion_timestamp.is_some(),
         realm.metadata.uid,
         realm.metadata.generation,

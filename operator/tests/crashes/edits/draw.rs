@@ -39,7 +39,7 @@ pub(super) fn burst() -> impl Strategy<Value = Vec<(usize, Edit)>> {
         2 => tenant(),
         2 => realm(),
     ];
-    prop::collection::vec((0..TENANTS, edit), 1..24)
+    prop::collection::vec((0..TENANTS, edit), 1..32)
 }
 
 /// For people: letters of all scripts, marks and emoji.
