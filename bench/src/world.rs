@@ -47,9 +47,9 @@ pub(crate) fn binary(name: &str) -> Result<PathBuf> {
 }
 
 /// Builds the programs as the benchmark itself was built.
-pub(crate) fn build() -> Result<()> {
+pub(crate) fn build(programs: &[&str]) -> Result<()> {
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.args(["build", "--release", "-p", "kms", "-p", "identity", "-p", "demo"]);
+    cargo.args(["build", "--release"]).args(programs.iter().flat_map(|program| ["-p", *program]));
     if cfg!(debug_assertions) {
         bail!("a debug build measures nothing; run: cargo run --release -p bench");
     }
