@@ -1,5 +1,7 @@
 //! Certificates of many Realms under a few CAs: the Realm controller's plan, and what carries it out.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
@@ -133,12 +135,12 @@ pub(crate) async fn run(config: &Path) -> Result<()> {
     let context = &parts.context;
     tokio::time::timeout(Duration::from_secs(30), context.stores.wait_until_ready()).await?;
     let realms = context.stores.realms().state();
-    let mut roots = std::collections::HashMap::new();
+    let mut roots = HashMap::new();
     for realm in &realms {
         let (namespace, name) = ca_of(realm)?;
-        if !roots.contains_key(&name) {
+        if let Entry::Vacant(new) = roots.entry(name.clone()) {
             let secret = context.read_secret(&namespace, &name).await?.context("a CA is gone")?;
-            roots.insert(name, root(&secret)?);
+            new.insert(root(&secret)?);
         }
     }
     parts.journal.take();

@@ -103,7 +103,8 @@ impl World {
     /// What the operator has written to the API server so far.
     pub(crate) async fn writes(&self) -> Result<Figures> {
         let (client, url) = &self.metrics;
-        let text = client.get(url).await?.text().to_owned();
+        let answer = client.get(url).await?;
+        let text = answer.text();
         let mut figures = Figures::default();
         for line in text.lines() {
             let value = || line.rsplit_once(' ').and_then(|(_, value)| value.parse::<f64>().ok()).unwrap_or_default();
