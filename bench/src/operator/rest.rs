@@ -1,5 +1,6 @@
 //! What a pass over a Tenant at rest costs, queue and metrics included.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
@@ -30,7 +31,8 @@ struct Rest {
     passes: f64,
     seconds: f64,
     cpu: f64,
-    calls: usize,
+    /// Calls of the API server: there should be none.
+    calls: Vec<String>,
 }
 
 /// Has a process of its own do it.
@@ -41,8 +43,12 @@ pub(crate) fn measure(world: &World) -> Result<Measured> {
     }
     let rest: Rest = serde_json::from_slice(&output.stdout).context("what the process said")?;
     let detail = format!(
-        "{} passes over {} Tenants within {:.2} s, {} calls of the API",
-        rest.passes, rest.tenants, rest.seconds, rest.calls
+        "{} passes over {} Tenants within {:.2} s, {} calls of the API {}",
+        rest.passes,
+        rest.tenants,
+        rest.seconds,
+        rest.calls.len(),
+        summary(&rest.calls)
     );
     Ok(figure(
         "pass over a Tenant at rest, processor",
@@ -51,6 +57,15 @@ pub(crate) fn measure(world: &World) -> Result<Measured> {
         Target::AtMost(200.0),
         detail,
     ))
+}
+
+/// Which calls, and how often.
+fn summary(calls: &[String]) -> String {
+    let mut counts = BTreeMap::<&str, usize>::new();
+    for call in calls {
+        *counts.entry(call.trim_end()).or_default() += 1;
+    }
+    counts.iter().map(|(call, count)| format!("({count} {call})")).collect::<Vec<_>>().join(" ")
 }
 
 /// The process that does it; what it says is for [`measure`].
@@ -104,7 +119,9 @@ pub(crate) async fn run(config: &Path) -> Result<()> {
         }
     }
     let (passes, cpu, seconds) = (passes() - first, process::cpu("self")? - cpu, began.elapsed().as_secs_f64());
-    let calls = parts.journal.take().iter().filter(|call| call.verb != "watch").count();
+    let calls = parts.journal.take();
+    let calls = calls.iter().filter(|call| call.verb != "watch");
+    let calls = calls.map(|call| format!("{} {} {}", call.verb, call.resource, call.subresource)).collect();
     println!("{}", serde_json::to_string(&Rest { tenants, passes, seconds, cpu, calls })?);
     Ok(())
 }
