@@ -7,7 +7,8 @@ use anyhow::{Context, Result, bail};
 use crds::{ConditionStatus, READY, Tenant};
 use futures_util::StreamExt;
 use kube::ResourceExt;
-use kube::api::{ListParams, WatchEvent, WatchParams};
+use kube::runtime::WatchStreamExt;
+use kube::runtime::watcher::{Config, Event, watcher};
 use serde_json::{Value, json};
 
 use super::STAND_IN;
@@ -64,7 +65,6 @@ fn tenant(index: usize) -> Value {
 /// Makes them and waits for the last.
 pub(crate) async fn cold(cluster: &Cluster, world: &World, count: usize) -> Result<Cold> {
     let api = cluster.api::<Tenant>(&world.namespace);
-    let version = api.list(&ListParams::default()).await?.metadata.resource_version.unwrap_or_default();
     let (before, cpu) = (world.writes().await?, world.operator()?.cpu()?);
     let began = Instant::now();
     let make = async {
@@ -73,13 +73,14 @@ pub(crate) async fn cold(cluster: &Cluster, world: &World, count: usize) -> Resu
     };
     let ready = async {
         let mut ready = HashSet::new();
-        let mut events = api.watch(&WatchParams::default().timeout(290), &version).await?.boxed();
+        // One that lags is ended by the server, and is opened again.
+        let mut events = watcher(api, Config::default()).default_backoff().boxed();
         while ready.len() < count {
             let left = LIMIT.saturating_sub(began.elapsed());
             let Ok(event) = tokio::time::timeout(left, events.next()).await else {
                 bail!("{} of {count} Tenants are ready after {LIMIT:?}; {}", ready.len(), world.log());
             };
-            if let WatchEvent::Added(tenant) | WatchEvent::Modified(tenant) = event.context("the watch ended")?? {
+            if let Ok(Event::Apply(tenant) | Event::InitApply(tenant)) = event.context("the watch ended")? {
                 let name = tenant.name_any();
                 if is_ready(&tenant) {
                     ready.insert(name);
