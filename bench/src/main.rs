@@ -6,6 +6,7 @@
 mod empty;
 mod load;
 mod measure;
+mod operator;
 mod process;
 mod report;
 mod world;
@@ -45,16 +46,35 @@ enum Command {
         /// The KMS's configuration.
         config: PathBuf,
     },
+    /// Measures the operator on a control plane: `cargo xtask cluster --control-plane-only NAME up`.
+    Operator(operator::Options),
+    /// Issues certificates as the Realm controller does (started by the benchmark itself, as a process of its own).
+    #[command(hide = true)]
+    Certificates {
+        /// The operator's configuration.
+        config: PathBuf,
+    },
+    /// Looks at Tenants at rest (started by the benchmark itself, as a process of its own).
+    #[command(hide = true)]
+    Rest {
+        /// The operator's configuration.
+        config: PathBuf,
+    },
 }
 
 #[tokio::main]
 async fn main() -> Result<()> {
     let cli = Cli::parse();
-    if let Some(Command::Empty { config }) = cli.command {
-        return empty::serve(&config).await;
-    }
-    let results =
-        measure::all(&measure::Plan { rounds: cli.rounds, seconds: cli.seconds, connections: cli.connections }).await?;
+    let results = match &cli.command {
+        Some(Command::Empty { config }) => return empty::serve(config).await,
+        Some(Command::Certificates { config }) => return operator::certificates::run(config).await,
+        Some(Command::Rest { config }) => return operator::rest::run(config).await,
+        Some(Command::Operator(options)) => operator::all(options).await?,
+        None => {
+            let plan = measure::Plan { rounds: cli.rounds, seconds: cli.seconds, connections: cli.connections };
+            measure::all(&plan).await?
+        }
+    };
     report::print(&results);
     if let Some(path) = &cli.json {
         std::fs::write(path, serde_json::to_string_pretty(&results)?)?;

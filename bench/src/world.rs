@@ -46,11 +46,14 @@ pub(crate) fn binary(name: &str) -> Result<PathBuf> {
     Ok(folder.join(name))
 }
 
-/// Builds the programs as the benchmark itself was built.
-pub(crate) fn build() -> Result<()> {
+/// Builds the programs as the benchmark itself was built. A `trial` may be a debug build.
+pub(crate) fn build(programs: &[&str], trial: bool) -> Result<()> {
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.args(["build", "--release", "-p", "kms", "-p", "identity", "-p", "demo"]);
-    if cfg!(debug_assertions) {
+    // With the benchmark itself: alone they would have other features of what they share, and all were built twice.
+    cargo.args(["build", "-p", "bench"]).args(programs.iter().flat_map(|program| ["-p", *program]));
+    if !cfg!(debug_assertions) {
+        cargo.arg("--release");
+    } else if !trial {
         bail!("a debug build measures nothing; run: cargo run --release -p bench");
     }
     if !cargo.status()?.success() {

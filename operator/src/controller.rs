@@ -1,7 +1,7 @@
 //! Takes objects from their queue and has them looked at: sixteen at a time, never one twice at once, again after an error
 //! with a growing pause.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -13,11 +13,11 @@ use keyrealm_http::Tasks;
 use kube::ResourceExt;
 use kube::runtime::controller::{Action, Config, Error, applier};
 use kube::runtime::reflector::ObjectRef;
-use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::context::Context;
-use crate::databases::Change;
+use crate::databases::{Change, RealmKey};
 use crate::stores::{Kind, realm_of};
 use crate::wake::{Key, OwnerKind, Wake};
 
@@ -131,29 +131,43 @@ fn millis(duration: Duration) -> u64 {
 /// Wakes those whose database changed.
 pub async fn follow_databases(context: Arc<Context>) {
     let mut changes = context.databases.subscribe();
+    let all = || OwnerKind::ALL.into_iter().for_each(|kind| context.stores.wake_all(kind));
     loop {
-        match changes.recv().await {
-            Ok(Change::Opened(realm)) => {
-                let place = (realm.namespace, realm.name);
-                let found = context.stores.tenants().state_filter(|tenant| realm_of(tenant) == place);
-                context.stores.queues().wake(found.iter().map(|tenant| tenant_wake(tenant)));
+        let mut told = HashSet::new();
+        let mut next = changes.recv().await;
+        // What is told together is looked for once.
+        loop {
+            match next {
+                Ok(change) => {
+                    told.insert(change);
+                }
+                Err(RecvError::Lagged(_)) => all(),
+                // Its sender lives in the context.
+                Err(RecvError::Closed) => return,
             }
-            Ok(Change::Realm(realm)) => {
-                let wake = Wake::new(OwnerKind::Realm, &realm.namespace, &realm.name);
-                context.stores.queues().wake([wake]);
-            }
-            Ok(Change::Tenant(realm, id)) => {
-                let (place, id) = ((realm.namespace, realm.name), id.to_string());
-                let found = context.stores.tenants().state_filter(|tenant| {
-                    let known = tenant.status.as_ref().and_then(|status| status.tenant_id.as_deref());
-                    known == Some(id.as_str()) && realm_of(tenant) == place
-                });
-                context.stores.queues().wake(found.iter().map(|tenant| tenant_wake(tenant)));
-            }
-            Err(RecvError::Lagged(_)) => OwnerKind::ALL.into_iter().for_each(|kind| context.stores.wake_all(kind)),
-            // Its sender lives in the context.
-            Err(RecvError::Closed) => return,
+            next = match changes.try_recv() {
+                Ok(change) => Ok(change),
+                Err(TryRecvError::Lagged(count)) => Err(RecvError::Lagged(count)),
+                Err(TryRecvError::Closed) => return,
+                Err(TryRecvError::Empty) => break,
+            };
         }
+        let realms = told.iter().filter_map(|change| match change {
+            Change::Realm(realm) => Some(Wake::new(OwnerKind::Realm, &realm.namespace, &realm.name)),
+            Change::Opened(_) | Change::Tenant(..) => None,
+        });
+        context.stores.queues().wake(realms);
+        if told.iter().all(|change| matches!(change, Change::Realm(_))) {
+            continue;
+        }
+        let found = context.stores.tenants().state_filter(|tenant| {
+            let (namespace, name) = realm_of(tenant);
+            let realm = RealmKey { namespace, name };
+            let known = tenant.status.as_ref().and_then(|status| status.tenant_id.as_deref()?.parse().ok());
+            known.is_some_and(|id| told.contains(&Change::Tenant(realm.clone(), id)))
+                || told.contains(&Change::Opened(realm))
+        });
+        context.stores.queues().wake(found.iter().map(|tenant| tenant_wake(tenant)));
     }
 }
 

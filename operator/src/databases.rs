@@ -48,7 +48,7 @@ impl fmt::Display for RealmKey {
 }
 
 /// What changed in a realm's database.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Change {
     /// It was opened, or the servers' logins are there now: who waited for it can go on.
     Opened(RealmKey),

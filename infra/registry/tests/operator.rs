@@ -351,6 +351,30 @@ async fn what_somebody_changed_is_found_and_put_back_or_refused() {
     assert_eq!(o.registrar.tenant_drift(other).await.unwrap(), [], "the other one was not touched");
 }
 
+/// Otherwise a thousand tenants take a thousand times a thousand looks.
+#[tokio::test]
+async fn what_is_read_of_the_catalog_for_a_tenant_does_not_grow_with_the_memberships_of_others() {
+    let o = Operator::start().await;
+    let id = o.registrar.create_tenant(&new("acme", "owner")).await.unwrap().tenant.id;
+    let login = o.login(Product::Kms);
+    let each = |statement: &str| format!("DO $$ BEGIN FOR i IN 1..1000 LOOP EXECUTE '{statement}'; END LOOP; END $$");
+    let server = o.test.server();
+    let mut admin = server.connect(o.test.name(), "postgres", &server.password).await;
+    for statement in [format!("CREATE ROLE \"' || i || '_{login}\" ROLE {login}"), "ANALYZE pg_auth_members".to_owned()]
+    {
+        let sql = if statement.starts_with("CREATE") { each(&statement) } else { statement };
+        sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(&mut admin).await.unwrap();
+    }
+    let mut tx = o.registrar.database().control_read().await.unwrap();
+    let spaces = Product::ALL.map(|product| Space::Tenant(product, id));
+    assert!(o.registrar.database().drift(&mut tx, &spaces).await.unwrap().is_empty());
+    let read = "SELECT pg_stat_get_xact_tuples_returned('pg_catalog.pg_auth_members'::regclass) AS read";
+    let read: i64 = tx.fetch(Sql::new(read)).await.unwrap()[0].get("read").unwrap();
+    let sql = each(&format!("DROP ROLE \"' || i || '_{login}\""));
+    sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(&mut admin).await.unwrap();
+    assert!(read < 100, "{read} memberships were read");
+}
+
 async fn deployment(o: &Operator) -> String {
     o.registrar.ensure_deployment(REALM).await.unwrap().deployment_id.to_string()
 }

@@ -80,16 +80,16 @@ impl Database {
         }
     }
 
-    /// Makes the schema of a tenant or of the realm with its roles, or gives them back what somebody took from them. The
-    /// answer is whether there was anything to do; otherwise nothing is written. The product makes the tables.
+    /// Makes the schemas of a tenant or of the realm with their roles, or gives them back what somebody took from them. The
+    /// answer is those where there was anything to do; of the others nothing is written. The products make the tables.
     ///
     /// # Errors
     /// When the database fails, a schema or role carries somebody else's comment, or a schema that had tables is gone.
-    pub async fn ensure_schema(&self, tx: &mut ControlTx, space: Space) -> Result<bool, StoreError> {
-        tx.step("schema");
+    pub async fn ensure_schemas(&self, tx: &mut ControlTx, spaces: &[Space]) -> Result<Vec<Space>, StoreError> {
+        tx.step("schemas");
         match (&self.backend, tx.inner()) {
-            (Backend::Postgres(server), Inner::Postgres(tx)) => server.ensure_schema(tx, space).await,
-            _ => Ok(false),
+            (Backend::Postgres(server), Inner::Postgres(tx)) => server.ensure_schemas(tx, spaces).await,
+            _ => Ok(Vec::new()),
         }
     }
 

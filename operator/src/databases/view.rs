@@ -29,6 +29,8 @@ const ANSWER: Duration = Duration::from_secs(10);
 const SETTLE: Duration = Duration::from_secs(10);
 /// Generations that are remembered until they have settled.
 const RISING: usize = 4096;
+/// The longest rest after a reading.
+const LONGEST_REST: Duration = Duration::from_secs(1);
 /// The longest wait for a database that does not answer.
 const LONGEST_WAIT: Duration = Duration::from_secs(15);
 
@@ -139,11 +141,12 @@ impl RegistryView {
         let said = |view: &Self| -> Vec<_> { view.instances.iter().map(said).collect() };
         let processes = said(self) != said(before);
         if processes {
-            // Who waited until every process had seen its change.
-            let seen = before.seen().min(self.seen());
+            // Whose change every process has seen now, or not any more. Who waits on is not asked at each step of the way.
+            let (was, is) = (before.seen(), self.seen());
+            let crossed = |one: &Tenant| one.changed > was.min(is) && one.changed <= was.max(is);
             let known = |view: &Self| view.instances.iter().map(|one| one.schema_version).max();
             let all = before.instances.len() != self.instances.len() || known(self) != known(before);
-            changed.extend(self.tenants.values().filter(|one| all || one.changed > seen).map(|one| one.id));
+            changed.extend(self.tenants.values().filter(|one| all || crossed(one)).map(|one| one.id));
         }
         let failing = |view: &Self| view.failure.as_ref().map(|failure| failure.since);
         let whole = processes
@@ -255,6 +258,7 @@ async fn keep(picture: &Picture) {
     let mut wait = POLL;
     while let Some(told) = heard(&mut notices, next).await {
         let depth = if told || Instant::now() >= all { Depth::All } else { Depth::Pulse };
+        let began = Instant::now();
         if picture.read(depth).await.is_ok() {
             wait = POLL;
             if depth == Depth::All {
@@ -266,6 +270,8 @@ async fn keep(picture: &Picture) {
             wait = (wait * 2).min(LONGEST_WAIT);
         }
         next = Instant::now() + wait;
+        // All tenants are read at once, so while many are made two thirds of the time are for others.
+        tokio::time::sleep((began.elapsed() * 2).min(LONGEST_REST)).await;
     }
 }
 
@@ -388,6 +394,15 @@ mod tests {
         let mut seen = beat.clone();
         seen.instances[0].seen = 4;
         assert_eq!(seen.changes(&before, &key()), [Change::Tenant(key(), new.id), Change::Realm(key())]);
+        // A step on the way wakes only the realm.
+        let mut step = before.clone();
+        step.tenants.get_mut(&new.id).unwrap().changed = 9;
+        let from = step.clone();
+        step.instances[0].seen = 5;
+        assert_eq!(step.changes(&from, &key()), [Change::Realm(key())]);
+        step.instances[0].seen = 9;
+        assert!(step.changes(&from, &key()).contains(&Change::Tenant(key(), new.id)));
+        assert!(from.changes(&step, &key()).contains(&Change::Tenant(key(), new.id)), "a process that begins anew");
         let mut versions = before.clone();
         versions.versions.insert(old.id, Versions { kms: 1, identity: 1 });
         assert_eq!(versions.changes(&before, &key()), [Change::Tenant(key(), old.id)]);

@@ -1,7 +1,7 @@
 //! Carries a plan out, one step after the other. Each can be repeated: a process that ends in between begins it anew.
 
 use keyrealm_barrier::UnsealKey;
-use keyrealm_pki::{CaChain, CertificateInfo, Leaf, certificates, chain_sha256};
+use keyrealm_pki::CaChain;
 use keyrealm_registry::{RegistryError, Used};
 use keyrealm_store::{Product, Sql};
 
@@ -9,6 +9,7 @@ use super::contents;
 use super::database::role_versions;
 use super::error::Error;
 use super::facts::{DatabaseFacts, DatabaseState, Kept, Observed};
+use super::issue;
 use super::observe::Pass;
 use super::plan::{Plan, Step};
 use super::wanted::Wanted;
@@ -179,39 +180,9 @@ impl Hands<'_> {
     }
 
     async fn issue(&self, part: Part, reason: &'static str) -> Result<Outcome, Error> {
-        let (context, home) = (self.pass.context, &self.pass.home);
-        let (Some(wanted), Kept::There(root)) = (self.wanted(), &self.observed.root) else {
-            return Ok(Outcome::Progress);
-        };
-        let at = match &home.spec.tls.root {
-            Some(source) => ChildRef::new(ChildKind::Secret, home.namespace, &source.secret_ref.name),
-            None => home.at(ChildKind::Secret, secret::root_ca::SUFFIX),
-        };
-        let found = context.read_secret(&at.namespace, &at.name).await?;
-        let found = found.ok_or_else(|| self.secret(&at, "it is gone".to_owned()))?;
-        let chain = contents::chain(&found).map_err(|why| self.secret(&at, why))?;
-        let now = context.clock.now();
-        let asked = secret::leaf::spec(home, part, wanted.leaf_lifetime);
-        let names_hash = secret::leaf::names_hash(&asked, wanted.chain.algorithm, &root.sha256);
-        // No leaf outlives its CA; near the CA's end leaves are shorter.
-        let rest = root.not_after.since(now.plus(std::time::Duration::from_secs(1)));
-        let mut spec = asked;
-        spec.lifetime = spec.lifetime.min(rest);
-        let renew_before = wanted.renew_before.min(spec.lifetime / 3);
-        let failed = self.pki("issuing a certificate");
-        let leaf = chain.issue_leaf(&spec, context.clock.as_ref(), context.random.as_ref()).map_err(failed)?;
-        let (chain_sha256, not_after) = facts(&leaf).map_err(self.pki("reading a certificate"))?;
-        let issued = secret::leaf::Issued {
-            chain_pem: &leaf.chain_pem,
-            key_pem: &leaf.key_pem,
-            bundle_pem: &root.bundle_pem,
-            chain_sha256,
-            names_hash,
-            not_after,
-            renewal: secret::leaf::renewal(not_after, renew_before, home.uid, part),
-        };
-        tracing::info!(realm = %self.pass.key, part = part.name(), reason, until = %not_after, "a certificate is issued");
-        let made = context.ensure(&secret::leaf::of(home, part, issued)).await?;
+        let Kept::There(root) = &self.observed.root else { return Ok(Outcome::Progress) };
+        tracing::info!(realm = %self.pass.key, part = part.name(), reason, "a certificate is issued");
+        let made = issue::leaf(self.pass.context, &self.pass.home, part, root).await?;
         Ok(if made == Ensured::Waiting { Outcome::Waiting } else { Outcome::Progress })
     }
 
@@ -248,11 +219,4 @@ impl Hands<'_> {
     fn secret(&self, at: &ChildRef, why: String) -> Error {
         Error::Secret { realm: self.pass.key.to_string(), secret: at.to_string(), why }
     }
-}
-
-/// The hash of a chain as servers report it, and its end.
-fn facts(leaf: &Leaf) -> Result<(String, keyrealm_base::Timestamp), keyrealm_pki::PkiError> {
-    let chain = certificates(leaf.chain_pem.as_bytes())?;
-    let first = chain.first().map(CertificateInfo::parse).transpose()?;
-    Ok((chain_sha256(&chain), first.map(|info| info.not_after).unwrap_or_default()))
 }

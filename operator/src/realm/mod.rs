@@ -7,6 +7,7 @@ mod database;
 pub mod deletion;
 pub mod error;
 pub mod facts;
+pub mod issue;
 mod memory;
 pub mod observe;
 pub mod plan;

@@ -163,7 +163,7 @@ impl Stores {
     }
 
     /// Everything that there is of a kind is looked at.
-    pub(crate) fn wake_all(&self, kind: OwnerKind) {
+    pub fn wake_all(&self, kind: OwnerKind) {
         fn wakes<K: Kind>(stores: &Stores) -> Vec<Wake> {
             use kube::ResourceExt as _;
             let objects = K::feed(stores).store().state();

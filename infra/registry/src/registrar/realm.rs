@@ -120,9 +120,7 @@ impl Registrar {
             return Ok(false);
         }
         let mut tx = self.database.registry().await?;
-        for space in spaces {
-            self.database.ensure_schema(&mut tx, space).await?;
-        }
+        self.database.ensure_schemas(&mut tx, &spaces).await?;
         tx.commit().await?;
         Ok(true)
     }

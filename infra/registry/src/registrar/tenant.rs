@@ -56,11 +56,10 @@ impl Registrar {
         }
         let tenant = self.insert(&mut tx, new).await?;
         if self.database.makes_logins() {
-            for space in spaces(tenant.id) {
-                // Only an id that was given can have one.
-                if !self.database.ensure_schema(&mut tx, space).await? {
-                    return Err(RegistryError::Leftover(tenant.id));
-                }
+            let spaces = spaces(tenant.id);
+            // Only an id that was given can have one.
+            if self.database.ensure_schemas(&mut tx, &spaces).await? != spaces {
+                return Err(RegistryError::Leftover(tenant.id));
             }
         }
         tx.commit().await?;
@@ -109,10 +108,7 @@ impl Registrar {
             return Ok(false);
         }
         let mut tx = self.database.registry().await?;
-        let mut changed = false;
-        for space in spaces {
-            changed |= self.database.ensure_schema(&mut tx, space).await?;
-        }
+        let changed = !self.database.ensure_schemas(&mut tx, &spaces).await?.is_empty();
         if changed {
             change(&mut tx, &Product::ALL).await?;
             tx.commit().await?;

@@ -9,7 +9,8 @@ use super::{Server, Transaction};
 use crate::drift::{Drift, DriftKind};
 use crate::{Space, StoreError};
 
-/// A row a space. `set_option` is of PostgreSQL 16; before, each member could take the role.
+/// A row a space. `set_option` is of PostgreSQL 16; before, each member could take the role. `members` is looked up by the
+/// catalog's index: read as a whole, every space would cost as much as there are memberships.
 const FACTS: &str = "\
 WITH wanted AS (SELECT w.space, w.own, w.usr, w.login, n.oid AS n, n.nspowner, o.oid AS o, u.oid AS u, l.oid AS l \
     FROM unnest($1::text[], $2::text[], $3::text[], $4::text[]) AS w (space, own, usr, login) \
@@ -17,7 +18,7 @@ WITH wanted AS (SELECT w.space, w.own, w.usr, w.login, n.oid AS n, n.nspowner, o
     LEFT JOIN pg_catalog.pg_roles o ON o.rolname = w.own \
     LEFT JOIN pg_catalog.pg_roles u ON u.rolname = w.usr \
     LEFT JOIN pg_catalog.pg_roles l ON l.rolname = w.login), \
-members AS (SELECT m.roleid, m.member FROM pg_catalog.pg_auth_members m \
+members AS NOT MATERIALIZED (SELECT m.roleid, m.member FROM pg_catalog.pg_auth_members m \
     WHERE COALESCE((to_jsonb(m) ->> 'set_option')::boolean, true)), \
 lacking AS (SELECT c.relnamespace AS n FROM pg_catalog.pg_class c JOIN wanted w ON w.n = c.relnamespace \
     WHERE c.relkind IN ('r', 'p') AND w.u IS NOT NULL AND NOT (has_table_privilege(w.u, c.oid, 'SELECT') \

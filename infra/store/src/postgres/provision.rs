@@ -7,7 +7,7 @@
 use super::migrate::version as schema_version;
 use super::names::quoted;
 use super::{Server, Side, Transaction};
-use crate::drift::DriftKind;
+use crate::drift::{Drift, DriftKind};
 use crate::tx::Mode;
 use crate::{Product, Space, Sql, StoreError};
 
@@ -39,17 +39,43 @@ impl Server {
             return Ok(());
         }
         let mut tx = self.begin(Space::Control, Mode::Registrar).await?;
-        if self.ensure_schema(&mut tx, space).await? { commit(tx).await } else { Ok(()) }
+        if self.ensure_schemas(&mut tx, &[space]).await?.is_empty() { Ok(()) } else { commit(tx).await }
     }
 
-    /// Makes the schema and its roles, or gives them back what somebody took from them; the answer is whether there was
-    /// anything to do. What carries a foreign comment is refused.
-    pub(crate) async fn ensure_schema(&self, tx: &mut Transaction, space: Space) -> Result<bool, StoreError> {
-        let Some(product) = space.product() else { return Ok(false) };
-        let drift = self.drift(tx, &[space]).await?;
-        if drift.is_empty() {
-            return Ok(false);
+    /// Makes these schemas and their roles, or gives them back what somebody took from them; the answer is those where there
+    /// was anything to do. What carries a foreign comment is refused.
+    pub(crate) async fn ensure_schemas(
+        &self,
+        tx: &mut Transaction,
+        spaces: &[Space],
+    ) -> Result<Vec<Space>, StoreError> {
+        let drift = self.drift(tx, spaces).await?;
+        let (mut changed, mut first, mut then) = (Vec::new(), Vec::new(), Vec::new());
+        for space in spaces {
+            let drift: Vec<&Drift> = drift.iter().filter(|drift| drift.space == *space).collect();
+            let (Some(product), false) = (space.product(), drift.is_empty()) else { continue };
+            let [roles, schema] = self.statements(tx, *space, product, &drift).await?;
+            first.push(roles);
+            then.push(schema);
+            changed.push(*space);
         }
+        // Who takes a role has all that it is a member of looked up, anew after each change of a membership: with thousands
+        // of them that is most of the work. So all roles come first.
+        first.append(&mut then);
+        if !first.is_empty() {
+            tx.raw(&first.join("; ")).await?;
+        }
+        Ok(changed)
+    }
+
+    /// What to do about a space: its roles, its schema.
+    async fn statements(
+        &self,
+        tx: &mut Transaction,
+        space: Space,
+        product: Product,
+        drift: &[&Drift],
+    ) -> Result<[String; 2], StoreError> {
         if let Some(foreign) = drift.iter().find(|drift| drift.kind.is_foreign()) {
             let kind = if foreign.kind == DriftKind::RoleForeign { "role" } else { "schema" };
             return Err(StoreError::Foreign { kind, name: foreign.object.clone() });
@@ -68,7 +94,7 @@ impl Server {
             }
         }
         let login = quoted(&login);
-        let mut statements = Vec::new();
+        let mut made = Vec::new();
         let user = matches!(space, Space::Tenant(..)).then(|| roles.user(space));
         for name in [Some(&owner), user.as_ref()].into_iter().flatten() {
             let role = if has(DriftKind::RoleMissing, name) {
@@ -76,23 +102,21 @@ impl Server {
             } else {
                 alter_role(tx, name).await?
             };
-            statements.push(format!("{role} NOLOGIN NOINHERIT NOCREATEROLE"));
-            statements.push(format!("COMMENT ON ROLE \"{name}\" IS '{marker}'"));
-            statements.push(format!("GRANT \"{name}\" TO CURRENT_USER; GRANT \"{name}\" TO {login}"));
+            made.push(format!("{role} NOLOGIN NOINHERIT NOCREATEROLE"));
+            made.push(format!("COMMENT ON ROLE \"{name}\" IS '{marker}'"));
+            made.push(format!("GRANT \"{name}\" TO CURRENT_USER; GRANT \"{name}\" TO {login}"));
         }
         let user = user.map_or_else(|| login.clone(), |user| format!("\"{user}\""));
-        if missing {
-            statements.push(format!("CREATE SCHEMA \"{space}\" AUTHORIZATION \"{owner}\""));
-        }
-        statements.push(format!(
-            "SET LOCAL ROLE \"{owner}\"; COMMENT ON SCHEMA \"{space}\" IS '{marker}'; \
+        let create =
+            if missing { format!("CREATE SCHEMA \"{space}\" AUTHORIZATION \"{owner}\"; ") } else { String::new() };
+        let schema = format!(
+            "{create}SET LOCAL ROLE \"{owner}\"; COMMENT ON SCHEMA \"{space}\" IS '{marker}'; \
              GRANT USAGE ON SCHEMA \"{space}\" TO {user}; \
              GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA \"{space}\" TO {user}; \
              ALTER DEFAULT PRIVILEGES IN SCHEMA \"{space}\" GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO {user}; \
              SET LOCAL ROLE NONE"
-        ));
-        tx.raw(&statements.join("; ")).await?;
-        Ok(true)
+        );
+        Ok([made.join("; "), schema])
     }
 
     /// Whether it exists and carries our comment.
