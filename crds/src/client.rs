@@ -25,6 +25,8 @@ use tower::retry::RetryLayer;
 use tower::util::BoxCloneService;
 use tower::{BoxError, Service, ServiceExt};
 
+pub use crate::sent::{BeforeSending, Sent};
+
 /// The longest that a connection may take to be made.
 const CONNECT: Duration = Duration::from_secs(10);
 /// A pod's CA bundle is read again this often; kube reads its token again every minute.
@@ -49,7 +51,7 @@ pub enum Retry {
 }
 
 /// What sends requests and takes answers, once all layers above have done their part.
-pub type Transport = BoxCloneService<http::Request<Body>, http::Response<<RawClient<Body> as HasBody>::Body>, BoxError>;
+pub type Transport = BoxCloneService<http::Request<Body>, http::Response<<RawClient<Sent> as HasBody>::Body>, BoxError>;
 
 /// The body of a service's answers.
 pub trait HasBody {
@@ -59,7 +61,7 @@ pub trait HasBody {
 
 impl<S, B> HasBody for S
 where
-    S: Service<http::Request<Body>, Response = http::Response<B>>,
+    S: Service<http::Request<Sent>, Response = http::Response<B>>,
 {
     type Body = B;
 }
@@ -153,8 +155,11 @@ fn client(config: &Config, retry: Retry, wrap: impl FnOnce(Transport) -> Transpo
     let connector = Connector { identity, server_name: config.tls_server_name.clone() };
     let base = connector.over(&trust)?;
     let base: Transport = match &config.root_cert_file {
-        Some(file) => BoxCloneService::new(FreshCa::new(base, trust.sha256(), file.clone(), connector)),
-        None => BoxCloneService::new(base),
+        Some(file) => {
+            let base = FreshCa::new(base, trust.sha256(), file.clone(), connector);
+            BoxCloneService::new(base.map_request(Sent::of))
+        }
+        None => BoxCloneService::new(base.map_request(Sent::of)),
     };
     let auth = config.auth_layer().context("the log-in of its kubeconfig fails")?;
     ensure!(
@@ -184,9 +189,9 @@ struct Connector {
 }
 
 impl Connector {
-    fn over(&self, trust: &TrustBundle) -> Result<RawClient<Body>> {
+    fn over(&self, trust: &TrustBundle) -> Result<RawClient<Sent>> {
         let tls = client_config(trust, self.identity.as_ref())?;
-        raw_client::<Body>(&tls, self.server_name.as_deref(), CONNECT).context("its tls-server-name is no name")
+        raw_client::<Sent>(&tls, self.server_name.as_deref(), CONNECT).context("its tls-server-name is no name")
     }
 }
 
@@ -195,7 +200,7 @@ impl Connector {
 struct FreshCa(Arc<CaState>);
 
 struct CaState {
-    current: ArcSwap<RawClient<Body>>,
+    current: ArcSwap<RawClient<Sent>>,
     connector: Connector,
     file: PathBuf,
     began: Instant,
@@ -205,7 +210,7 @@ struct CaState {
 }
 
 impl FreshCa {
-    fn new(base: RawClient<Body>, sha256: &str, file: PathBuf, connector: Connector) -> Self {
+    fn new(base: RawClient<Sent>, sha256: &str, file: PathBuf, connector: Connector) -> Self {
         let (began, read, sha256) = (Instant::now(), AtomicU64::new(0), Mutex::new(sha256.to_owned()));
         Self(Arc::new(CaState { current: ArcSwap::from_pointee(base), connector, file, began, read, sha256 }))
     }
@@ -235,16 +240,16 @@ impl CaState {
     }
 }
 
-impl Service<http::Request<Body>> for FreshCa {
-    type Response = <RawClient<Body> as Service<http::Request<Body>>>::Response;
+impl Service<http::Request<Sent>> for FreshCa {
+    type Response = <RawClient<Sent> as Service<http::Request<Sent>>>::Response;
     type Error = BoxError;
-    type Future = tower::util::Oneshot<RawClient<Body>, http::Request<Body>>;
+    type Future = tower::util::Oneshot<RawClient<Sent>, http::Request<Sent>>;
 
     fn poll_ready(&mut self, _: &mut std::task::Context<'_>) -> Poll<Result<(), BoxError>> {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
+    fn call(&mut self, request: http::Request<Sent>) -> Self::Future {
         self.0.refresh();
         RawClient::clone(&self.0.current.load()).oneshot(request)
     }

@@ -10,6 +10,8 @@ mod names;
 mod realm;
 mod rules;
 mod scopes;
+#[cfg(feature = "client")]
+mod sent;
 mod shared;
 mod tenant;
 

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use crds::client::Transport;
+use crds::client::{BeforeSending, Transport};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use http::{Method, Request};
@@ -136,12 +136,17 @@ impl Service<Request<Body>> for Watched {
         self.inner.poll_ready(context)
     }
 
-    fn call(&mut self, request: Request<Body>) -> Self::Future {
+    fn call(&mut self, mut request: Request<Body>) -> Self::Future {
         let journal = self.journal.clone();
         let writes = request.method() != Method::GET;
-        // The last moment: what waited above, for a token or for its turn, is asked again here.
-        if let Some(Err(error)) = self.journal.gate.as_ref().filter(|_| writes).map(Leadership::check) {
+        let gate = self.journal.gate.as_ref().filter(|_| writes);
+        // What waited above, for a token or for its turn, is asked again here.
+        if let Some(Err(error)) = gate.map(Leadership::check) {
             return std::future::ready(Err(error.into())).boxed();
+        }
+        if let Some(gate) = gate.cloned() {
+            let before = BeforeSending(Arc::new(move || gate.check().map_err(Into::into)));
+            request.extensions_mut().insert(before);
         }
         let call = call_of(request.method(), request.uri().path(), request.uri().query().unwrap_or_default());
         let answer = self.inner.call(request);
