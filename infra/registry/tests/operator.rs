@@ -473,7 +473,8 @@ async fn ends_of_former_secrets_are_kept_with_what_is_declared_and_go_with_the_t
     // An end alone is written and tells nobody.
     let later = vec![end("app", 3000)];
     assert_eq!(o.registrar.declare_until(id, all(), &later).await.unwrap(), None);
-    assert_eq!(noted().await, later);
+    assert_eq!(o.registrar.declare_all(id, all()).await.unwrap(), None);
+    assert_eq!(noted().await, later, "who says nothing of ends leaves them alone");
     let denied = o.as_login(Product::Identity, "SELECT * FROM keyrealm.overlaps").await;
     assert!(denied.is_err(), "they are nobody else's business");
     o.registrar.disable_tenant(id, "owner").await.unwrap();

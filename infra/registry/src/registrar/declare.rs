@@ -68,12 +68,12 @@ impl Registrar {
     }
 
     /// Declares all objects of a tenant: what is not among them is taken away. The answer is the generation that the products
-    /// must have seen for it, or `None` when all is as it was: then nothing is written and nobody told.
+    /// must have seen for it, or `None` when all is as it was: then nothing is written and nobody told. Ends that are noted stay.
     ///
     /// # Errors
     /// When there is no such tenant, a key shall be deleted with its entry, or the database fails.
     pub async fn declare_all(&self, tenant: TenantId, entries: Vec<Declared>) -> Result<Option<i64>, RegistryError> {
-        self.declare_until(tenant, entries, &[]).await
+        self.declare_with(tenant, entries, None).await
     }
 
     /// As [`Registrar::declare_all`], and notes in the same transaction when former secrets among the entries end: these, by
@@ -86,6 +86,15 @@ impl Registrar {
         tenant: TenantId,
         entries: Vec<Declared>,
         ends: &[Overlap],
+    ) -> Result<Option<i64>, RegistryError> {
+        self.declare_with(tenant, entries, Some(ends)).await
+    }
+
+    async fn declare_with(
+        &self,
+        tenant: TenantId,
+        entries: Vec<Declared>,
+        ends: Option<&[Overlap]>,
     ) -> Result<Option<i64>, RegistryError> {
         if let Some(key) = entries.iter().find(|e| e.product == Product::Kms && e.on_remove == OnRemove::Delete) {
             return Err(RegistryError::KeyDelete(key.name.clone()));
@@ -105,7 +114,7 @@ impl Registrar {
         for entry in &plan.withdraw {
             desired::withdraw(&mut tx, entry, self.clock.now()).await?;
         }
-        if plan.ends {
+        if let Some(ends) = ends.filter(|_| plan.ends) {
             overlaps::replace(&mut tx, tenant, ends).await?;
         }
         let products = plan.products();
@@ -128,12 +137,15 @@ impl Plan {
         tx: &mut ControlTx,
         tenant: TenantId,
         wanted: &[DesiredEntry],
-        ends: &[Overlap],
+        ends: Option<&[Overlap]>,
     ) -> Result<Self, RegistryError> {
         if tenants::by_id(tx, tenant).await?.is_none() {
             return Err(RegistryError::NoTenant(tenant));
         }
-        let ends = overlaps::of_tenant(tx, tenant).await? != ends;
+        let ends = match ends {
+            Some(ends) => overlaps::of_tenant(tx, tenant).await? != ends,
+            None => false,
+        };
         Ok(Self::of(desired::of_tenant(tx, tenant).await?, wanted, ends))
     }
 
