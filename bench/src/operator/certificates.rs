@@ -5,7 +5,7 @@ use std::collections::hash_map::Entry;
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use crds::Realm;
@@ -21,10 +21,8 @@ use operator::children::Home;
 use operator::children::config_map::Connection;
 use operator::children::secret::root_ca;
 use operator::config::Settings;
-use operator::failpoint::Failpoint;
 use operator::realm::facts::{DatabaseFacts, DatabaseState, Kept, Observed, RootFacts, UsedFacts};
 use operator::realm::plan::{self, Step};
-use operator::run::{Deps, Parts};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -121,20 +119,9 @@ async fn prepare(cluster: &Cluster, namespace: &str) -> Result<()> {
 /// The process that does it; what it says is for [`measure`].
 #[allow(clippy::print_stdout, reason = "for the process that started it")]
 pub(crate) async fn run(config: &Path) -> Result<()> {
-    let settings: Settings = serde_yaml::from_slice(&std::fs::read(config)?)?;
-    let deps = Deps {
-        clock: Arc::new(SystemClock),
-        random: Arc::new(SystemRandom),
-        failpoint: Failpoint::none(),
-        controllers: operator::controller::start,
-        record: true,
-        told: None,
-    };
-    let parts = Parts::new(settings, &deps).await?;
     let mut tasks = Tasks::default();
-    parts.watch(&mut tasks);
+    let parts = super::parts(config, &mut tasks).await?;
     let context = &parts.context;
-    tokio::time::timeout(Duration::from_secs(30), context.stores.wait_until_ready()).await?;
     let realms = context.stores.realms().state();
     let mut roots = HashMap::new();
     for realm in &realms {
@@ -152,8 +139,8 @@ pub(crate) async fn run(config: &Path) -> Result<()> {
         let plan = plan::plan(realm, &observed(root), context.clock.now());
         let mut issued = 0;
         for step in &plan.steps {
-            if let Step::IssueLeaf(part, _) = step {
-                operator::realm::issue::leaf(context, &home, *part, root).await?;
+            if let Step::IssueLeaf(part, reason) = step {
+                operator::realm::issue::leaf(context, &home, *part, reason, root).await?;
                 issued += 1;
             }
         }

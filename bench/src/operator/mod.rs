@@ -10,11 +10,19 @@ mod realm;
 pub(crate) mod rest;
 mod tenants;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::Args;
+use keyrealm_base::SystemClock;
+use keyrealm_crypto::SystemRandom;
+use keyrealm_http::Tasks;
 use keyrealm_testkit::PostgresServer;
+use operator::config::Settings;
+use operator::failpoint::Failpoint;
+use operator::run::{Deps, Parts};
 
 use self::cluster::Cluster;
 use self::realm::World;
@@ -44,6 +52,23 @@ pub(crate) struct Options {
 /// Said with each figure.
 const STAND_IN: &str =
     "for pods stood one kms and one identity, release binaries outside of the cluster; PostgreSQL with fsync off";
+
+/// The operator's parts in this process, their stores filled; the calls are kept.
+async fn parts(config: &Path, tasks: &mut Tasks) -> Result<Parts> {
+    let settings: Settings = serde_yaml::from_slice(&std::fs::read(config)?)?;
+    let deps = Deps {
+        clock: Arc::new(SystemClock),
+        random: Arc::new(SystemRandom),
+        failpoint: Failpoint::none(),
+        controllers: operator::controller::start,
+        record: true,
+        told: None,
+    };
+    let parts = Parts::new(settings, &deps).await?;
+    parts.watch(tasks);
+    tokio::time::timeout(Duration::from_secs(30), parts.context.stores.wait_until_ready()).await?;
+    Ok(parts)
+}
 
 /// All of it.
 pub(crate) async fn all(options: &Options) -> Result<Vec<Measured>> {

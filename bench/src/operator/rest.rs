@@ -7,12 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use keyrealm_base::SystemClock;
-use keyrealm_crypto::SystemRandom;
 use keyrealm_http::Tasks;
-use operator::config::Settings;
-use operator::failpoint::Failpoint;
-use operator::run::{Deps, Parts};
 use operator::wake::OwnerKind;
 use serde::{Deserialize, Serialize};
 
@@ -71,20 +66,9 @@ fn summary(calls: &[String]) -> String {
 /// The process that does it; what it says is for [`measure`].
 #[allow(clippy::print_stdout, reason = "for the process that started it")]
 pub(crate) async fn run(config: &Path) -> Result<()> {
-    let settings: Settings = serde_yaml::from_slice(&std::fs::read(config)?)?;
-    let deps = Deps {
-        clock: Arc::new(SystemClock),
-        random: Arc::new(SystemRandom),
-        failpoint: Failpoint::none(),
-        controllers: operator::controller::start,
-        record: true,
-        told: None,
-    };
-    let parts = Parts::new(settings, &deps).await?;
     let (mut tasks, mut controllers) = (Tasks::default(), Tasks::default());
-    parts.watch(&mut tasks);
+    let parts = super::parts(config, &mut tasks).await?;
     let context = Arc::clone(&parts.context);
-    tokio::time::timeout(Duration::from_secs(30), context.stores.wait_until_ready()).await?;
     tasks.spawn("databases", operator::controller::follow_databases(Arc::clone(&context)));
     operator::controller::start(&mut controllers, &context);
     let passes = || -> f64 {

@@ -181,8 +181,7 @@ impl Hands<'_> {
 
     async fn issue(&self, part: Part, reason: &'static str) -> Result<Outcome, Error> {
         let Kept::There(root) = &self.observed.root else { return Ok(Outcome::Progress) };
-        tracing::info!(realm = %self.pass.key, part = part.name(), reason, "a certificate is issued");
-        let made = issue::leaf(self.pass.context, &self.pass.home, part, root).await?;
+        let made = issue::leaf(self.pass.context, &self.pass.home, part, reason, root).await?;
         Ok(if made == Ensured::Waiting { Outcome::Waiting } else { Outcome::Progress })
     }
 

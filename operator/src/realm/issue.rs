@@ -11,11 +11,17 @@ use crate::children::{Home, Part, secret};
 use crate::context::Context;
 use crate::executor::Ensured;
 
-/// Issues a part's certificate by the realm's CAs, which are those of `root`, and writes it.
+/// Issues a part's certificate by the realm's CAs, which are those of `root`, and writes it. The log says for what reason.
 ///
 /// # Errors
 /// When the Realm asks for what cannot be, its CAs are not what they were, or a call fails.
-pub async fn leaf(context: &Context, home: &Home<'_>, part: Part, root: &RootFacts) -> Result<Ensured, Error> {
+pub async fn leaf(
+    context: &Context,
+    home: &Home<'_>,
+    part: Part,
+    reason: &'static str,
+    root: &RootFacts,
+) -> Result<Ensured, Error> {
     let realm = || format!("{}/{}", home.namespace, home.name);
     let pki = |attempt: &'static str| move |source: PkiError| Error::Pki { realm: realm(), attempt, source };
     // A plan for a Realm that asks for something else has no such step.
@@ -48,6 +54,7 @@ pub async fn leaf(context: &Context, home: &Home<'_>, part: Part, root: &RootFac
         not_after,
         renewal: secret::leaf::renewal(not_after, renew_before, home.uid, part),
     };
+    tracing::info!(realm = realm(), part = part.name(), reason, until = %not_after, "a certificate is issued");
     Ok(context.ensure(&secret::leaf::of(home, part, issued)).await?)
 }
 

@@ -4,14 +4,13 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Namespace;
-use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
-use kube::api::{Api, Patch, PatchParams, PostParams};
-use kube::config::Kubeconfig;
+use kube::api::{Api, Patch, PatchParams};
 use operator::child::{ChildKind, ChildRef};
 use operator::rights::{RIGHTS, Right};
 use operator::run::{Deps, Parts};
 use serde_json::json;
 
+use crate::account::{grant, impersonate};
 use crate::support::{Place, child, deps, kubeconfig, until};
 
 /// A kubeconfig of an account that has these rights in the namespace and none elsewhere.
@@ -21,24 +20,8 @@ async fn account(place: &Place, rights: &[&Right], folder: &Path) -> PathBuf {
         .iter()
         .map(|right| json!({"apiGroups": [right.group], "resources": [right.resource], "verbs": right.verbs}))
         .collect();
-    let role: Role = serde_json::from_value(json!({"metadata": {"name": "operator"}, "rules": rules})).unwrap();
-    let binding: RoleBinding = serde_json::from_value(json!({
-        "metadata": {"name": "operator"},
-        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "operator"},
-        "subjects": [{"kind": "ServiceAccount", "name": "operator", "namespace": namespace}],
-    }))
-    .unwrap();
-    let new = PostParams::default();
-    Api::<Role>::namespaced(place.client.clone(), namespace).create(&new, &role).await.unwrap();
-    Api::<RoleBinding>::namespaced(place.client.clone(), namespace).create(&new, &binding).await.unwrap();
-    let mut kubeconfig = Kubeconfig::read_from(kubeconfig()).unwrap();
-    let user = kubeconfig.auth_infos.first_mut().unwrap().auth_info.as_mut().unwrap();
-    user.impersonate = Some(format!("system:serviceaccount:{namespace}:operator"));
-    // Without its groups the account could not even ask what is served.
-    user.impersonate_groups = Some(vec!["system:authenticated".to_owned()]);
-    let path = folder.join("kubeconfig");
-    std::fs::write(&path, serde_json::to_string(&kubeconfig).unwrap()).unwrap();
-    path
+    grant(&place.client, namespace, "operator", rules.into(), namespace).await;
+    impersonate(kubeconfig(), namespace, folder)
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -7,6 +7,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr, reason = "helpers of tests fail the test")]
 #![allow(clippy::indexing_slicing, clippy::panic, reason = "helpers of tests fail the test")]
 
+#[path = "../account/mod.rs"]
+mod account;
 mod acts;
 mod audit;
 mod edits;

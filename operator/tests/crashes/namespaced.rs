@@ -3,12 +3,10 @@
 use std::path::Path;
 
 use crds::{Realm, Tenant};
-use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
 use kube::ResourceExt;
-use kube::api::PostParams;
-use kube::config::Kubeconfig;
 use serde_json::{Value, json};
 
+use crate::account::{grant, impersonate};
 use crate::process::Operator;
 use crate::world::{LIMIT, World, kubeconfig, until};
 
@@ -19,31 +17,6 @@ fn rules(name: &str) -> Value {
     let (_, rest) = text.split_once(&format!("define \"keyrealm.rules.{name}\" -}}}}")).unwrap();
     let (rules, _) = rest.split_once("{{- end -}}").unwrap();
     serde_yaml::from_str(&rules.replace("{{ include \"keyrealm.lease\" . }}", "keyrealm-operator")).unwrap()
-}
-
-/// As the chart does it: a Role and its binding.
-async fn grant(world: &World, name: &str, rules: Value, account: &str) {
-    let role: Role = serde_json::from_value(json!({"metadata": {"name": name}, "rules": rules})).unwrap();
-    let binding: RoleBinding = serde_json::from_value(json!({
-        "metadata": {"name": name},
-        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": name},
-        "subjects": [{"kind": "ServiceAccount", "name": "operator", "namespace": account}],
-    }))
-    .unwrap();
-    let new = PostParams::default();
-    world.api::<Role>().create(&new, &role).await.unwrap();
-    world.api::<RoleBinding>().create(&new, &binding).await.unwrap();
-}
-
-/// A kubeconfig of the account of this namespace.
-fn account(namespace: &str, folder: &Path) -> String {
-    let mut kubeconfig = Kubeconfig::read_from(kubeconfig()).unwrap();
-    let user = kubeconfig.auth_infos.first_mut().unwrap().auth_info.as_mut().unwrap();
-    user.impersonate = Some(format!("system:serviceaccount:{namespace}:operator"));
-    user.impersonate_groups = Some(vec!["system:authenticated".to_owned()]);
-    let path = folder.join("kubeconfig");
-    std::fs::write(&path, serde_json::to_string(&kubeconfig).unwrap()).unwrap();
-    path.display().to_string()
 }
 
 fn realm() -> Value {
@@ -66,9 +39,9 @@ fn tenant(realm: Value) -> Value {
 async fn bound_to_two_namespaces_it_works_there_and_touches_nothing_in_a_third() {
     let (one, two, three) = (World::new().await, World::new().await, World::new().await);
     for world in [&one, &two] {
-        grant(world, "operator", rules("watched"), &three.namespace).await;
+        grant(&world.client, &world.namespace, "operator", rules("watched"), &three.namespace).await;
     }
-    grant(&three, "operator-lease", rules("own"), &three.namespace).await;
+    grant(&three.client, &three.namespace, "operator-lease", rules("own"), &three.namespace).await;
     for world in [&one, &three] {
         world.apply("Realm", "main", json!({}), realm()).await;
         world.apply("Tenant", "acme", json!({}), tenant(json!({"name": "main"}))).await;
@@ -85,7 +58,7 @@ async fn bound_to_two_namespaces_it_works_there_and_touches_nothing_in_a_third()
 
     let folder = tempfile::tempdir().unwrap();
     let settings = [
-        format!("kubeconfig={}", account(&three.namespace, folder.path())),
+        format!("kubeconfig={}", impersonate(kubeconfig(), &three.namespace, folder.path()).display()),
         format!("watch.namespaces={},{}", one.namespace, two.namespace),
         "lease.enabled=true".to_owned(),
     ];
