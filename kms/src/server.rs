@@ -144,7 +144,8 @@ impl Server {
             move |condition| show(&health, condition)
         });
         tasks.spawn("condition", watch_condition);
-        health.set("issuers", Check::Degraded("their keys are being read for the first time".to_owned()));
+        // As without any keys: a read that hangs must not bring callers who cannot be let in.
+        health.set("issuers", Check::Failed("their keys are being read for the first time".to_owned()));
         let follow_keys = Arc::clone(&verifier).follow_keys({
             let health = health.clone();
             move |state| health.set("issuers", issuers_check(state))

@@ -43,6 +43,19 @@ async fn issuers_are_degraded_and_then_failed(on: On) {
     until(&kms, "issuers", "ok", 200).await;
 }
 
+/// An issuer that takes the connection and says nothing, such as one that is just starting: as long as there are no keys
+/// callers are not sent here, and they are once it speaks.
+async fn not_ready_before_the_first_keys(on: On) {
+    let mut kms = Kms::start(on).await;
+    kms.suspend(async |kms| kms.issuer.set_hanging(true)).await;
+    let answer = kms.ready().await;
+    assert_eq!((answer.status.as_u16(), &answer.json()["checks"]["issuers"]["state"]), (503, &Value::from("failed")));
+    assert!(answer.text().contains("for the first time"), "{}", answer.text());
+    kms.issuer.set_hanging(false);
+    kms.clock.advance(Duration::from_secs(2));
+    until(&kms, "issuers", "ok", 200).await;
+}
+
 /// A task that should run for ever and panics: the process is told, by name.
 async fn a_task_that_panics_is_noticed(on: On) {
     let armed = Arc::new(AtomicBool::new(false));
@@ -64,4 +77,4 @@ async fn a_task_that_panics_is_noticed(on: On) {
     assert!(reason.as_str().unwrap().contains("heartbeat"), "{reason}");
 }
 
-on_each_database!(issuers_are_degraded_and_then_failed, a_task_that_panics_is_noticed);
+on_each_database!(issuers_are_degraded_and_then_failed, not_ready_before_the_first_keys, a_task_that_panics_is_noticed);

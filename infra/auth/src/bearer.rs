@@ -18,7 +18,7 @@ const MEMORY: Duration = Duration::from_mins(1);
 /// How often the keys' age is looked at: a little more than the least time between two reads.
 const KEYS_ROUND: Duration = Duration::from_secs(15);
 /// The same while nobody can be let in.
-const KEYS_ROUND_UNUSABLE: Duration = Duration::from_secs(5);
+const KEYS_ROUND_UNUSABLE: Duration = Duration::from_secs(1);
 /// Longest token that is looked at.
 const MAX_TOKEN: usize = 16 * 1024;
 

@@ -1,5 +1,6 @@
 //! The key sets of the issuers: fresh for a time, served stale for a bounded time while the issuer is away, read again
-//! for an unknown `kid` at most once in a while, and by one request at a time.
+//! for an unknown `kid` at most once in a while, and by one request at a time. Without any that could be used it is tried
+//! more often.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -21,11 +22,18 @@ pub struct JwksTimes {
     pub stale: Duration,
     /// The least time between two reads, whatever `kid`s are asked for.
     pub gap: Duration,
+    /// The same while there is no set that could be used: an issuer that has just started is not made to wait.
+    pub retry: Duration,
 }
 
 impl Default for JwksTimes {
     fn default() -> Self {
-        Self { fresh: Duration::from_secs(300), stale: Duration::from_secs(3600), gap: Duration::from_secs(10) }
+        Self {
+            fresh: Duration::from_secs(300),
+            stale: Duration::from_secs(3600),
+            gap: Duration::from_secs(10),
+            retry: Duration::from_secs(1),
+        }
     }
 }
 
@@ -134,13 +142,14 @@ impl JwksCache {
         }
     }
 
-    /// Joins the read under way or starts one, unless the last one began within the gap.
+    /// Joins the read under way or starts one, unless the last one began a moment ago.
     fn start(&self, now: Timestamp) -> Option<Fetch> {
         let mut state = self.0.fetch.lock().ok()?;
         if let Some(fetch) = state.0.as_ref().filter(|fetch| fetch.peek().is_none()) {
             return Some(fetch.clone());
         }
-        if state.1.is_some_and(|began| now.since(began) < self.0.times.gap) {
+        let gap = if self.usable().is_some() { self.0.times.gap } else { self.0.times.retry };
+        if state.1.is_some_and(|began| now.since(began) < gap) {
             return None;
         }
         let inner = Arc::clone(&self.0);

@@ -139,7 +139,7 @@ fn refusal(error: &AuthError) -> Problem {
         }
         AuthError::Issuer(cause) => {
             tracing::warn!(%cause, "the issuer's keys cannot be read");
-            Problem::from(ProblemCode::IssuerUnavailable).header(RETRY_AFTER, "5")
+            Problem::from(ProblemCode::IssuerUnavailable).header(RETRY_AFTER, "2")
         }
         AuthError::Revocations(cause) => {
             tracing::warn!(%cause, "revocations are not known");

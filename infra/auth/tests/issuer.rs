@@ -146,8 +146,12 @@ async fn the_state_tells_stale_keys_from_none() {
     assert_eq!(keys.keys_for("kid").await.err(), Some(reason.clone()));
     assert_eq!(issuer.reads.load(Ordering::SeqCst), 1);
     issuer.set_down(false);
-    clock.advance(Duration::from_secs(11));
-    assert_eq!(keys.refresh().await, JwksState::Fresh);
+    clock.advance(Duration::from_secs(1));
+    assert_eq!(keys.refresh().await, JwksState::Fresh, "with none at hand it asks again soon");
+    assert!(!keys.keys_for("made up").await.unwrap().contains("made up"));
+    clock.advance(Duration::from_secs(9));
+    assert!(!keys.keys_for("made up").await.unwrap().contains("made up"));
+    assert_eq!(issuer.reads.load(Ordering::SeqCst), 2, "with some it does not, whatever is asked for");
     issuer.set_down(true);
     clock.advance(Duration::from_secs(400));
     assert_eq!(keys.refresh().await, JwksState::Stale(reason.clone()));
