@@ -1,9 +1,10 @@
 //! Takes out what is over, once a minute, so that no request does it.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use keyrealm_base::SharedClock;
+use keyrealm_base::{SharedClock, TenantId};
 use keyrealm_store::Database;
 
 use crate::config::Tokens;
@@ -18,8 +19,11 @@ const REMEMBER_CODES: Duration = Duration::from_hours(1);
 pub(crate) async fn run(database: Arc<Database>, directory: Arc<Directory>, clock: SharedClock, lifetimes: Tokens) {
     // As long as there may be access tokens that came from them: they name the sessions to end with a user.
     let remember = REMEMBER_CODES.max(Duration::from_secs(u64::from(lifetimes.access_seconds)));
+    let mut known = HashSet::new();
     loop {
-        for tenant in directory.served() {
+        let served: HashSet<TenantId> = directory.served().into_iter().collect();
+        // Of one that has just come nothing is over.
+        for tenant in served.intersection(&known).copied() {
             let now = clock.now();
             match purge::purge(&database, tenant, now, now.minus(remember)).await {
                 Ok(0) => {}
@@ -27,6 +31,7 @@ pub(crate) async fn run(database: Arc<Database>, directory: Arc<Directory>, cloc
                 Err(error) => tracing::warn!(%error, %tenant, "cannot take out what is over"),
             }
         }
+        known = served;
         tokio::time::sleep(EVERY).await;
     }
 }

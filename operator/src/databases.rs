@@ -1,5 +1,6 @@
 //! The databases of the realms: one connection pool and one picture of the registry each, kept by a task of its own.
 
+mod creation;
 mod error;
 mod view;
 
@@ -11,7 +12,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use keyrealm_base::{DeploymentId, SharedClock, SharedRandom, TenantId};
 use keyrealm_crypto::sha256_hex;
-use keyrealm_registry::{Meta, Registrar, RegistryError};
+use keyrealm_registry::{Created, Meta, NewTenant, Registrar, RegistryError};
 use keyrealm_store::{Database, RegistrarAccess, StoreError};
 use tokio::sync::broadcast;
 use tokio::task::JoinHandle;
@@ -69,7 +70,8 @@ pub struct RealmDatabase {
     /// Of which login this is, so that another one makes a new connection.
     fingerprint: String,
     picture: Arc<view::Picture>,
-    task: JoinHandle<()>,
+    creation: creation::Creation,
+    tasks: [JoinHandle<()>; 2],
 }
 
 impl RealmDatabase {
@@ -78,6 +80,12 @@ impl RealmDatabase {
     #[must_use]
     pub fn view(&self) -> Arc<RegistryView> {
         self.picture.view.load_full()
+    }
+
+    /// The tenant of this resource: found, or made, together with others that are asked for at the same time. `None` when the
+    /// database was silent, or is closed.
+    pub async fn create_tenant(&self, new: &NewTenant) -> Option<Result<Created, RegistryError>> {
+        self.creation.create(new.clone()).await
     }
 
     /// Tells of this tenant once every process has taken this generation in.
@@ -96,7 +104,7 @@ impl RealmDatabase {
 
 impl Drop for RealmDatabase {
     fn drop(&mut self) {
-        self.task.abort();
+        self.tasks.iter().for_each(JoinHandle::abort);
         let database = Arc::clone(&self.database);
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             runtime.spawn(async move { database.close().await });
@@ -208,8 +216,9 @@ impl Databases {
         let meta = registrar.ensure_deployment(realm_uid).await.map_err(failed)?;
         let first = view::read(&registrar, &RegistryView::default(), clock.now(), view::Depth::All).await;
         let first = first.map_err(failed)?;
+        let another = || Registrar::new(Arc::clone(&database), Arc::clone(clock), Arc::clone(random));
         let picture = Arc::new(view::Picture {
-            registrar: Registrar::new(Arc::clone(&database), Arc::clone(clock), Arc::clone(random)),
+            registrar: another(),
             clock: Arc::clone(clock),
             realm: realm.clone(),
             changes: self.inner.changes.clone(),
@@ -217,8 +226,9 @@ impl Databases {
             awaited: Mutex::default(),
             reading: tokio::sync::Mutex::default(),
         });
-        let task = tokio::spawn(view::supervise(Arc::clone(&picture)));
-        Ok(RealmDatabase { registrar, database, meta, fingerprint, picture, task })
+        let (creation, creating) = creation::start(another());
+        let tasks = [tokio::spawn(view::supervise(Arc::clone(&picture))), creating];
+        Ok(RealmDatabase { registrar, database, meta, fingerprint, picture, creation, tasks })
     }
 
     /// The database of a realm, if it is open.

@@ -1,4 +1,5 @@
-//! Migrations: numbered, additive, each in one transaction, so that a crash leaves a space at one version or the next.
+//! Migrations: numbered, additive, each in one transaction, so that a crash leaves a space at one version or the next. Where
+//! there are no tables yet several may share a transaction.
 //!
 //! That transaction is the `MigrationTx` of the design: it has the rights of the schema's owner, and only the functions
 //! `migrate` of the two databases open one.

@@ -20,7 +20,7 @@ pub enum Notice {
     Desired(Product),
     /// Revocations were added.
     Revocations,
-    /// What this product reports of a tenant's entries changed.
+    /// What this product reports of a tenant's entries changed, or the version of its tables.
     Observed(Product, TenantId),
     /// A process began, ended, or stands otherwise than a moment ago.
     Instances,

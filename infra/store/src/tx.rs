@@ -100,7 +100,9 @@ impl<S> Tx<S> {
 
     /// Tells everybody once this transaction is committed.
     pub fn notify(&mut self, notice: Notice) {
-        self.pending.push(notice);
+        if !self.pending.contains(&notice) {
+            self.pending.push(notice);
+        }
     }
 
     /// Makes it last. A change of a tenant bumps its epoch in the same transaction.

@@ -101,6 +101,45 @@ async fn a_pooled_connection_keeps_no_role() {
     }
 }
 
+/// Each connection costs the server, also one that nobody uses.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_does_one_thing_after_the_other_has_one_connection() {
+    let (test, database) = setup().await;
+    for _ in 0..50 {
+        drop(database.control_read().await.unwrap());
+        let mut tx = database.tenant(Product::Kms, tenant(1), TenantAccess::Plain).await.unwrap();
+        tx.execute(Sql::new("INSERT INTO {s}things (name) VALUES ('a') ON CONFLICT DO NOTHING")).await.unwrap_err();
+    }
+    let server = test.server();
+    let mut connection = server.connect(test.name(), "postgres", &server.password).await;
+    let own = "SELECT query FROM pg_stat_activity WHERE datname = $1 AND usename = $2";
+    let own = sqlx::query_scalar(own).bind(test.name()).bind(test.login(Some(Product::Kms)));
+    let own: Vec<String> = own.fetch_all(&mut connection).await.unwrap();
+    assert_eq!(own.len(), 2, "one, and that which listens: {own:?}");
+}
+
+/// What a connection remembers of its roles can be wrong for as long as it lives: one that is denied a role is not used again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connection_that_is_denied_a_role_ends() {
+    let (test, database) = setup().await;
+    let pid = async || {
+        let mut tx = database.control_read().await.unwrap();
+        let row = tx.fetch_one(Sql::new("SELECT pg_backend_pid() AS pid")).await.unwrap().unwrap();
+        row.get::<i64>("pid").unwrap()
+    };
+    let begin = || database.tenant(Product::Kms, tenant(1), TenantAccess::Read);
+    drop(begin().await.unwrap());
+    let before = pid().await;
+    assert_eq!(pid().await, before, "one connection");
+    let (role, login) = (user(&test, 1), test.login(Some(Product::Kms)));
+    test.run(&format!("REVOKE {role} FROM {login}")).await;
+    let denied = begin().await.map(drop).unwrap_err();
+    assert!(matches!(&denied, StoreError::Denied { .. }), "{denied}");
+    assert_ne!(pid().await, before);
+    test.run(&format!("GRANT {role} TO {login}")).await;
+    drop(begin().await.unwrap());
+}
+
 #[tokio::test]
 async fn schemas_and_roles_carry_our_mark_and_those_of_others_are_refused() {
     let (test, database) = setup().await;

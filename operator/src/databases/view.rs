@@ -29,6 +29,8 @@ const ANSWER: Duration = Duration::from_secs(10);
 const SETTLE: Duration = Duration::from_secs(10);
 /// Generations that are remembered until they have settled.
 const RISING: usize = 4096;
+/// How many times as long as a reading took the rest after it is.
+const REST: u32 = 8;
 /// The longest rest after a reading.
 const LONGEST_REST: Duration = Duration::from_secs(1);
 /// The longest wait for a database that does not answer.
@@ -270,8 +272,8 @@ async fn keep(picture: &Picture) {
             wait = (wait * 2).min(LONGEST_WAIT);
         }
         next = Instant::now() + wait;
-        // All tenants are read at once, so while many are made two thirds of the time are for others.
-        tokio::time::sleep((began.elapsed() * 2).min(LONGEST_REST)).await;
+        // All tenants are read at once, so while many are made most of the time is for others.
+        tokio::time::sleep((began.elapsed() * REST).min(LONGEST_REST)).await;
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crds::Tenant;
 use keyrealm_crypto::password::{PasswordHash, PasswordPoolError};
-use keyrealm_registry::{Registrar, RegistryError};
+use keyrealm_registry::{Created, NewTenant, Registrar, RegistryError};
 use keyrealm_store::StoreError;
 
 use super::client_secret::{self, Content};
@@ -112,7 +112,7 @@ impl Pass<'_> {
         match step {
             Step::AddFinalizer => self.context.set_finalizer(self.tenant, true).await?,
             Step::Create(new) => {
-                let created = self.registrar(step, async |registrar| registrar.create_tenant(new).await).await?;
+                let created = self.create(step, new).await?;
                 self.changed(created.tenant.changed);
                 if created.is_new {
                     metrics.tenant_schema("created");
@@ -194,6 +194,16 @@ impl Pass<'_> {
             }
         }
         Ok(())
+    }
+
+    async fn create(&self, step: &Step, new: &NewTenant) -> Result<Created, Error> {
+        let (step, tenant) = (step.name(), plan::home(self.tenant));
+        let Some(database) = &self.found.database else { return Err(Error::Closed { step, tenant }) };
+        match tokio::time::timeout(ANSWER, database.create_tenant(new)).await {
+            Ok(Some(done)) => done.map_err(|error| Error::Registry { step, tenant, error }),
+            Ok(None) => Err(Error::Closed { step, tenant }),
+            Err(_) => Err(Error::Silent { step, tenant }),
+        }
     }
 
     /// Has the registrar do something, for as long as a database may take.

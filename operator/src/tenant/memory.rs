@@ -42,6 +42,8 @@ pub(super) struct Remembered {
     pub(super) quiet_since: Option<Timestamp>,
     /// Since when it is being deleted.
     pub(super) deleting_since: Option<Timestamp>,
+    /// Since when there is something that its status does not tell.
+    pub(super) untold: Option<Timestamp>,
     /// What the last pass that found all well looked at, and until when that holds.
     pub(super) settled: Option<(String, Timestamp)>,
 }

@@ -23,7 +23,7 @@ use kube::runtime::reflector::ObjectRef;
 
 pub use self::apply::Error;
 use self::apply::Pass;
-use self::memory::Memory;
+use self::memory::{Memory, lock};
 use self::plan::{Plan, Step, uid};
 use crate::context::Context;
 use crate::error::ApiError;
@@ -66,6 +66,14 @@ async fn reconcile(tenant: Arc<Tenant>, context: Arc<Context>, memory: Arc<Memor
         let now = context.clock.now();
         let plan = plan::plan(&tenant, &found.observed, now);
         if plan.steps.is_empty() {
+            let (next, remembered) = (status::status(&tenant, &plan, now), memory.of(&own));
+            // A clock that was set back begins anew.
+            let since = lock(&remembered).untold.filter(|since| *since <= now).unwrap_or(now);
+            lock(&remembered).untold = Some(since);
+            if let Some(left) = status::may_wait(tenant.status.as_ref(), &next, since, now) {
+                return Ok(Action::requeue(left.min(plan.requeue)));
+            }
+            lock(&remembered).untold = None;
             say(&tenant, &context, &plan).await?;
             settled::note(&tenant, &context, &memory, (&found, inputs.as_deref()), &plan, now);
             return Ok(Action::requeue(jittered(&own, plan.requeue)));

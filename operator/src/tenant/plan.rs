@@ -149,6 +149,8 @@ pub struct Plan {
 pub(super) const SLOW: Duration = Duration::from_mins(1);
 /// While something is awaited that is told of.
 pub(super) const SOON: Duration = Duration::from_secs(5);
+/// While the servers are awaited, which tell of all that they do.
+const SERVERS: Duration = Duration::from_secs(15);
 /// While a Secret of the user's own is awaited, of which nothing tells.
 pub(super) const SOURCES: Duration = Duration::from_secs(15);
 /// As many passwords are hashed before others have their turn.
@@ -415,7 +417,7 @@ fn standing(
     progress: &Progress,
     changed: i64,
 ) -> (Report, Duration) {
-    let pending = |message: String| (Report::reconciling("EntriesPending", message), SOON);
+    let pending = |message: String| (Report::reconciling("EntriesPending", message), SERVERS);
     if !progress.failed.is_empty() {
         let sources = wanted.problems.values().any(|problem| problem.reason == "SecretMissing");
         return (failed(&progress.failed), if sources { SOURCES } else { SLOW });
@@ -429,7 +431,7 @@ fn standing(
     }
     if !registry.versions.is_migrated(&registry.fresh) {
         let message = "the servers have not made the tenant's tables yet";
-        return (Report::reconciling("NotMigrated", message), SOON);
+        return (Report::reconciling("NotMigrated", message), SERVERS);
     }
     if !all_seen(&registry.fresh, changed.max(registry.declared)) {
         return pending("not every server has taken in the last change yet".to_owned());

@@ -1,12 +1,17 @@
 //! The life of a Tenant.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use crds::EntryState;
 use http::Method;
+use keyrealm_base::{ObjectId, SystemClock};
+use keyrealm_crypto::SystemRandom;
 use keyrealm_jose::b64;
+use keyrealm_registry::{NewTenant, RegistryError};
 use kube::ResourceExt;
 use kube::api::{DeleteParams, Patch, PatchParams};
+use operator::databases::RealmKey;
 use serde_json::{Value, json};
 
 use crate::support::{World, text, until};
@@ -103,6 +108,33 @@ async fn from_apply_to_a_token_and_a_ciphertext_and_what_stays_after_deletion() 
     assert_eq!(world.schemas(&id).await, 0);
     assert_eq!(world.count("SELECT count(*) FROM keyrealm.tenants").await, 0);
     assert_eq!(world.count("SELECT count(*) FROM keyrealm.desired").await, 0);
+    world.end().await;
+}
+
+/// Asked for at the same time they share transactions, and one that is refused takes nothing from the others.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tenants_that_come_together_are_made_together_and_refused_alone() {
+    let world = World::new().await;
+    let database = world.parts.context.databases.get(&RealmKey::new(&world.namespace, "main")).unwrap();
+    let make = |slugs: [&str; 8]| {
+        let new = slugs.map(|slug| NewTenant {
+            slug: slug.to_owned(),
+            display_name: slug.to_owned(),
+            id: None,
+            owner: ObjectId::new(&SystemClock, &SystemRandom).to_string(),
+            home: format!("{}/{slug}", world.namespace),
+        });
+        let database = &database;
+        futures_util::future::join_all(new.map(|new| async move { database.create_tenant(&new).await.unwrap() }))
+    };
+    let made = make(["a", "b", "c", "d", "e", "f", "g", "h"]).await;
+    let at: HashSet<i64> = made.into_iter().map(|made| made.unwrap().tenant.changed).collect();
+    assert!(at.len() < 4, "eight tenants took {} transactions", at.len());
+    let made = make(["i", "j", "k", "k", "l", "a", "m", "n"]).await;
+    let refused = |made: &Result<_, RegistryError>| matches!(made, Err(RegistryError::SlugTaken { .. }));
+    assert_eq!(made.iter().filter(|made| refused(made)).count(), 2);
+    assert_eq!(made.iter().filter(|made| made.is_ok()).count(), 6);
+    assert!(refused(&made[5]) && made[2].is_ok() != made[3].is_ok());
     world.end().await;
 }
 

@@ -1,7 +1,7 @@
 //! Making tenants, and keeping their schemas as they shall be.
 
 use keyrealm_base::TenantId;
-use keyrealm_store::{ControlTx, Product, Space};
+use keyrealm_store::{ControlTx, Product, Space, StoreError};
 
 use super::{Registrar, RegistryError, change};
 use crate::tables::tenants;
@@ -42,28 +42,48 @@ impl Registrar {
     /// # Errors
     /// When the slug is none, slug or id are another one's, a retained tenant waits to be adopted, or the database fails.
     pub async fn create_tenant(&self, new: &NewTenant) -> Result<Created, RegistryError> {
-        check_slug(&new.slug)?;
-        if new.owner.is_empty() {
-            return Err(RegistryError::NoOwner(new.slug.clone()));
+        let created = self.create_tenants(std::slice::from_ref(new)).await?;
+        created.into_iter().next().ok_or(RegistryError::Store(StoreError::Column("id")))
+    }
+
+    /// As [`Registrar::create_tenant`] for many, in the same order: all of them or none. Each change of a role's members has
+    /// every connection look up all that it may take once more, so that many at once cost little more than one.
+    ///
+    /// # Errors
+    /// As [`Registrar::create_tenant`], whichever of them it is.
+    pub async fn create_tenants(&self, new: &[NewTenant]) -> Result<Vec<Created>, RegistryError> {
+        for one in new {
+            check_slug(&one.slug)?;
+            if one.owner.is_empty() {
+                return Err(RegistryError::NoOwner(one.slug.clone()));
+            }
         }
-        if let Some(tenant) = find(&mut self.database.control_read().await?, new).await? {
-            return Ok(Created { tenant, is_new: false });
+        let found = find_all(&mut self.database.control_read().await?, new).await?;
+        if let Some(found) = found.into_iter().collect() {
+            return Ok(found);
         }
         let mut tx = self.database.registry().await?;
-        // Somebody may have been faster.
-        if let Some(tenant) = find(&mut tx, new).await? {
-            return Ok(Created { tenant, is_new: false });
+        let (mut created, mut made) = (Vec::new(), Vec::new());
+        let changed = change(&mut tx, &Product::ALL).await?;
+        for one in new {
+            // Somebody may have been faster.
+            if let Some(found) = find(&mut tx, one).await? {
+                created.push(found);
+                continue;
+            }
+            let tenant = self.insert(&mut tx, one, changed).await?;
+            made.extend(spaces(tenant.id));
+            created.push(Created { tenant, is_new: true });
         }
-        let tenant = self.insert(&mut tx, new).await?;
         if self.database.makes_logins() {
-            let spaces = spaces(tenant.id);
+            let new = self.database.ensure_schemas(&mut tx, &made).await?;
             // Only an id that was given can have one.
-            if self.database.ensure_schemas(&mut tx, &spaces).await? != spaces {
-                return Err(RegistryError::Leftover(tenant.id));
+            if let Some(Space::Tenant(_, id)) = made.iter().find(|space| !new.contains(space)) {
+                return Err(RegistryError::Leftover(*id));
             }
         }
         tx.commit().await?;
-        Ok(Created { tenant, is_new: true })
+        Ok(created)
     }
 
     /// The tenant of this slug, whoever owns it. Who inserts first draws the id, everybody else reads it.
@@ -78,12 +98,13 @@ impl Registrar {
         }
         let (slug, display_name) = (slug.to_owned(), display_name.to_owned());
         let (owner, home) = (String::new(), String::new());
-        let tenant = self.insert(&mut tx, &NewTenant { slug, display_name, id: None, owner, home }).await?;
+        let changed = change(&mut tx, &Product::ALL).await?;
+        let tenant = self.insert(&mut tx, &NewTenant { slug, display_name, id: None, owner, home }, changed).await?;
         tx.commit().await?;
         Ok(tenant)
     }
 
-    async fn insert(&self, tx: &mut ControlTx, new: &NewTenant) -> Result<Tenant, RegistryError> {
+    async fn insert(&self, tx: &mut ControlTx, new: &NewTenant, changed: i64) -> Result<Tenant, RegistryError> {
         let tenant = Tenant {
             id: new.id.unwrap_or_else(|| TenantId::new(self.random.as_ref())),
             slug: new.slug.clone(),
@@ -91,7 +112,7 @@ impl Registrar {
             enabled: true,
             owner: new.owner.clone(),
             home: new.home.clone(),
-            changed: change(tx, &Product::ALL).await?,
+            changed,
         };
         tenants::insert(tx, &tenant, self.clock.now()).await?;
         Ok(tenant)
@@ -144,14 +165,23 @@ pub(super) async fn owned(tx: &mut ControlTx, id: TenantId, owner: &str) -> Resu
     }
 }
 
-async fn find(tx: &mut ControlTx, new: &NewTenant) -> Result<Option<Tenant>, RegistryError> {
+async fn find_all(tx: &mut ControlTx, new: &[NewTenant]) -> Result<Vec<Option<Created>>, RegistryError> {
+    let mut found = Vec::with_capacity(new.len());
+    for one in new {
+        found.push(find(tx, one).await?);
+    }
+    Ok(found)
+}
+
+async fn find(tx: &mut ControlTx, new: &NewTenant) -> Result<Option<Created>, RegistryError> {
     let own = tenants::by_owner(tx, &new.owner).await?;
     let of_slug = tenants::by_slug(tx, &new.slug).await?;
     let of_id = match new.id {
         Some(id) => tenants::by_id(tx, id).await?,
         None => None,
     };
-    decide(new, own, of_slug, of_id)
+    let found = decide(new, own, of_slug, of_id)?;
+    Ok(found.map(|tenant| Created { tenant, is_new: false }))
 }
 
 /// Whether there is the tenant already; or why it cannot be made.

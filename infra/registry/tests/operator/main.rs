@@ -244,6 +244,31 @@ async fn a_second_owner_gets_nothing_of_the_first_ones() {
     assert!(!o.registrar.set_display_name(id, "owner-1", "Acme").await.unwrap());
 }
 
+/// As the operator asks for them when many Tenants come at once.
+#[tokio::test]
+async fn many_are_made_together_or_none_of_them() {
+    let o = Operator::start().await;
+    let first = o.registrar.create_tenant(&new("first", "owner-1")).await.unwrap();
+    let asked = [new("second", "owner-2"), new("first", "owner-1"), new("third", "owner-3")];
+    let made = o.registrar.create_tenants(&asked).await.unwrap();
+    let told: Vec<_> = made.iter().map(|one| (one.tenant.slug.as_str(), one.is_new)).collect();
+    assert_eq!(told, [("second", true), ("first", false), ("third", true)]);
+    assert_eq!((&made[1].tenant, made[0].tenant.changed), (&first.tenant, made[2].tenant.changed));
+    assert!(o.registrar.drift().await.unwrap().is_empty(), "all have their schemas and roles");
+    assert_eq!(o.registrar.create_tenants(&[]).await.unwrap(), []);
+
+    let schemas = o.count("SELECT count(*) FROM pg_namespace").await;
+    for (second, what) in
+        [(new("fourth", "owner-5"), "the slug twice"), (new("second", "owner-5"), "another one's slug")]
+    {
+        let refused = o.registrar.create_tenants(&[new("fourth", "owner-4"), second]).await.unwrap_err();
+        assert!(matches!(&refused, RegistryError::SlugTaken { .. }), "{what}: {refused}");
+        let mut tx = o.registrar.database().control_read().await.unwrap();
+        assert_eq!(tenants::by_slug(&mut tx, "fourth").await.unwrap(), None, "{what}");
+    }
+    assert_eq!(o.count("SELECT count(*) FROM pg_namespace").await, schemas);
+}
+
 async fn deployment(o: &Operator) -> String {
     o.registrar.ensure_deployment(REALM).await.unwrap().deployment_id.to_string()
 }

@@ -9,18 +9,20 @@ use super::{Server, Transaction};
 use crate::drift::{Drift, DriftKind};
 use crate::{Space, StoreError};
 
-/// A row a space. `set_option` is of PostgreSQL 16; before, each member could take the role. `members` is looked up by the
-/// catalog's index: read as a whole, every space would cost as much as there are memberships.
+/// A row a space. `set_option` is of PostgreSQL 16; before, each member could take the role. The members of a role are counted,
+/// so that they are looked up by the catalog's index (of EXISTS PostgreSQL makes one reading of all), and so are a schema's
+/// tables, by what depends on the schema: a space costs the same however many there are.
 const FACTS: &str = "\
-WITH wanted AS (SELECT w.space, w.own, w.usr, w.login, n.oid AS n, n.nspowner, o.oid AS o, u.oid AS u, l.oid AS l \
+WITH wanted AS (SELECT w.space, w.own, w.usr, w.login, n.oid AS n, n.nspowner, o.oid AS o, u.oid AS u, l.oid AS l, \
+    COALESCE(o.rolcanlogin OR o.rolinherit OR o.rolcreaterole OR o.rolcreatedb, false) AS own_more, \
+    COALESCE(u.rolcanlogin OR u.rolinherit OR u.rolcreaterole OR u.rolcreatedb, false) AS usr_more \
     FROM unnest($1::text[], $2::text[], $3::text[], $4::text[]) AS w (space, own, usr, login) \
     LEFT JOIN pg_catalog.pg_namespace n ON n.nspname = w.space \
     LEFT JOIN pg_catalog.pg_roles o ON o.rolname = w.own \
     LEFT JOIN pg_catalog.pg_roles u ON u.rolname = w.usr \
     LEFT JOIN pg_catalog.pg_roles l ON l.rolname = w.login), \
-members AS NOT MATERIALIZED (SELECT m.roleid, m.member FROM pg_catalog.pg_auth_members m \
-    WHERE COALESCE((to_jsonb(m) ->> 'set_option')::boolean, true)), \
-lacking AS (SELECT c.relnamespace AS n FROM pg_catalog.pg_class c JOIN wanted w ON w.n = c.relnamespace \
+lacking AS (SELECT w.n FROM wanted w JOIN pg_catalog.pg_depend d ON d.refclassid = 'pg_namespace'::regclass \
+    AND d.refobjid = w.n AND d.classid = 'pg_class'::regclass JOIN pg_catalog.pg_class c ON c.oid = d.objid \
     WHERE c.relkind IN ('r', 'p') AND w.u IS NOT NULL AND NOT (has_table_privilege(w.u, c.oid, 'SELECT') \
     AND has_table_privilege(w.u, c.oid, 'INSERT') AND has_table_privilege(w.u, c.oid, 'UPDATE') \
     AND has_table_privilege(w.u, c.oid, 'DELETE')) GROUP BY 1) \
@@ -28,15 +30,11 @@ SELECT w.space, w.own, w.usr, w.login, w.n IS NOT NULL AS schema_there, \
     COALESCE(obj_description(w.n, 'pg_namespace'), '') AS schema_comment, COALESCE(w.nspowner = w.o, false) AS owned, \
     w.o IS NOT NULL AS own_there, COALESCE(shobj_description(w.o, 'pg_authid'), '') AS own_comment, \
     w.u IS NOT NULL AS usr_there, COALESCE(shobj_description(w.u, 'pg_authid'), '') AS usr_comment, \
-    EXISTS (SELECT FROM pg_catalog.pg_roles r WHERE r.oid = w.o AND (r.rolcanlogin OR r.rolinherit OR r.rolcreaterole \
-        OR r.rolcreatedb)) AS own_more, \
-    EXISTS (SELECT FROM pg_catalog.pg_roles r WHERE r.oid = w.u AND (r.rolcanlogin OR r.rolinherit OR r.rolcreaterole \
-        OR r.rolcreatedb)) AS usr_more, \
-    w.l IS NOT NULL AS login_there, \
-    EXISTS (SELECT FROM members m WHERE m.roleid = w.o AND m.member = w.l) \
-        AND EXISTS (SELECT FROM members m WHERE m.roleid = w.o AND m.member = me.oid) AS own_members, \
-    EXISTS (SELECT FROM members m WHERE m.roleid = w.u AND m.member = w.l) \
-        AND EXISTS (SELECT FROM members m WHERE m.roleid = w.u AND m.member = me.oid) AS usr_members, \
+    w.own_more, w.usr_more, w.l IS NOT NULL AS login_there, \
+    (SELECT count(DISTINCT m.member) FROM pg_catalog.pg_auth_members m WHERE m.roleid = w.o AND m.member IN (w.l, me.oid) \
+        AND COALESCE((to_jsonb(m) ->> 'set_option')::boolean, true)) = 2 AS own_members, \
+    (SELECT count(DISTINCT m.member) FROM pg_catalog.pg_auth_members m WHERE m.roleid = w.u AND m.member IN (w.l, me.oid) \
+        AND COALESCE((to_jsonb(m) ->> 'set_option')::boolean, true)) = 2 AS usr_members, \
     COALESCE(has_schema_privilege(w.u, w.n, 'USAGE'), false) AS usage, \
     w.n IN (SELECT lacking.n FROM lacking) AS tables_lack, \
     (SELECT count(DISTINCT a.privilege_type) FROM pg_catalog.pg_default_acl d, aclexplode(d.defaclacl) a \

@@ -1,9 +1,10 @@
-//! Migrations on PostgreSQL: each in one transaction of the schema's owner, its version in the control schema.
+//! Migrations on PostgreSQL: each in one transaction of the schema's owner, those of a new space in one together; the version
+//! is in the control schema.
 
 use super::{Server, Transaction};
 use crate::migrate::Migration;
 use crate::tx::Mode;
-use crate::{Space, Sql, StatementHook, StoreError};
+use crate::{Notice, Space, Sql, StatementHook, StoreError};
 
 /// The transaction of one migration: with the rights of the schema's owner, and the only one that has them.
 type MigrationTx = Transaction;
@@ -28,36 +29,53 @@ impl Server {
         if found == 0 && space != Space::Control {
             Box::pin(self.make_schema(space)).await?;
         }
-        for migration in migrations.iter().filter(|migration| migration.version > found) {
-            let announce = |text: &str| {
-                if let Some(hook) = hook {
-                    hook(space, text);
-                }
-            };
-            let failed = |error: &sqlx::Error| StoreError::from_sqlx(space, "a migration", error);
-            let mut tx: MigrationTx = self.begin(space, mode).await?;
-            tx.leave_role().await.map_err(|error| failed(&error))?;
-            // Another process may have been faster. The lock of this transaction keeps the answer true.
-            if version(&mut tx, space).await? >= migration.version {
-                continue;
-            }
-            tx.enter_role().await.map_err(|error| failed(&error))?;
-            for statement in migration.statements {
-                announce(statement);
-                tx.execute(Sql::new(statement)).await.map_err(|error| failed(&error))?;
-            }
-            tx.leave_role().await.map_err(|error| failed(&error))?;
-            let mark = Sql::new(
-                "INSERT INTO {s}schema_versions (space, version) VALUES ($1, $2) ON CONFLICT (space) DO UPDATE SET \
-                 version = excluded.version",
-            );
-            announce("schema_versions");
-            let mark = mark.bind(space.to_string()).bind(migration.version);
-            tx.execute_in(Space::Control, mark).await.map_err(|error| failed(&error))?;
-            announce("COMMIT");
-            tx.commit().await.map_err(|error| failed(&error))?;
+        let missing: Vec<&Migration> = migrations.iter().filter(|migration| migration.version > found).collect();
+        // A new space holds no rows, and gets all its tables at once.
+        for together in missing.chunks(if found == 0 { missing.len().max(1) } else { 1 }) {
+            Box::pin(self.step(space, mode, together, hook)).await?;
         }
         Ok(())
+    }
+
+    /// Migrations in one transaction.
+    async fn step(
+        &self,
+        space: Space,
+        mode: Mode,
+        migrations: &[&Migration],
+        hook: Option<&StatementHook>,
+    ) -> Result<(), StoreError> {
+        let announce = |text: &str| {
+            if let Some(hook) = hook {
+                hook(space, text);
+            }
+        };
+        let failed = |error: &sqlx::Error| StoreError::from_sqlx(space, "a migration", error);
+        let mut tx: MigrationTx = self.begin(space, mode).await?;
+        tx.leave_role().await.map_err(|error| failed(&error))?;
+        // Another process may have been faster. The lock of this transaction keeps the answer true.
+        let found = version(&mut tx, space).await?;
+        let missing: Vec<_> = migrations.iter().filter(|migration| migration.version > found).collect();
+        let Some(last) = missing.last().map(|last| last.version) else { return Ok(()) };
+        tx.enter_role().await.map_err(|error| failed(&error))?;
+        let statements: Vec<&str> = missing.iter().flat_map(|migration| migration.statements).copied().collect();
+        for statement in &statements {
+            announce(statement);
+        }
+        tx.execute_all(&statements).await.map_err(|error| failed(&error))?;
+        tx.leave_role().await.map_err(|error| failed(&error))?;
+        let mark = Sql::new(
+            "INSERT INTO {s}schema_versions (space, version) VALUES ($1, $2) ON CONFLICT (space) DO UPDATE SET \
+             version = excluded.version",
+        );
+        announce("schema_versions");
+        let mark = mark.bind(space.to_string()).bind(last);
+        tx.execute_in(Space::Control, mark).await.map_err(|error| failed(&error))?;
+        if let Space::Tenant(product, tenant) = space {
+            tx.notify(Notice::Observed(product, tenant)).await.map_err(|error| failed(&error))?;
+        }
+        announce("COMMIT");
+        tx.commit().await.map_err(|error| failed(&error))
     }
 
     /// The version of a space's tables; 0 for a new one.

@@ -151,9 +151,11 @@ impl Server {
             _ => &self.pool,
         };
         let (own, roles) = (pool.get(), self.roles.get());
-        match Transaction::begin(&own, roles, space, mode).await {
+        match Transaction::begin((pool, &own), roles, space, mode).await {
             // Its connections were given up while this one waited for one of them.
-            Err(_) if own.is_closed() => Transaction::begin(&pool.get(), roles, space, mode).await,
+            Err(_) if own.is_closed() => Transaction::begin((pool, &pool.get()), roles, space, mode).await,
+            // That connection may have been wrong, and has ended.
+            Err(StoreError::Denied { .. }) => Transaction::begin((pool, &pool.get()), roles, space, mode).await,
             begun => begun,
         }
     }

@@ -4,10 +4,11 @@
 //! after the longest that it waits for a connection, and one that was under way would hold its place in the pool until the
 //! system gives it up, a quarter of an hour later. Who listens knows when the database speaks again.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use sqlx::PgPool;
+use sqlx::{PgPool, Postgres};
 
 use super::connect::{self, Access};
 use crate::StoreError;
@@ -15,18 +16,53 @@ use crate::StoreError;
 /// How long connections that still live are given to take leave.
 const LEAVE: Duration = Duration::from_secs(30);
 
+/// How often, a millisecond apart, it is looked whether a connection has come back.
+const LOOKS: usize = 5;
+
 /// The connections of a login.
 pub(super) struct Pool {
     access: Access,
     connections: u32,
     now: RwLock<PgPool>,
+    /// Transactions that have one of them.
+    held: Arc<AtomicUsize>,
+}
+
+/// A connection is in use for as long as this lives.
+pub(super) struct Held(Arc<AtomicUsize>);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
 }
 
 impl Pool {
     /// None is made yet.
     pub(super) fn new(access: Access, connections: u32) -> Result<Arc<Self>, StoreError> {
         let now = RwLock::new(connect::pool(&access, connections)?);
-        Ok(Arc::new(Self { access, connections, now }))
+        Ok(Arc::new(Self { access, connections, now, held: Arc::default() }))
+    }
+
+    /// Begins a transaction on one of these, which are those of now or those of a moment ago.
+    ///
+    /// sqlx takes a connection back in a task of its own, and makes another one for whoever comes in that moment: a process that
+    /// does one thing after the other would soon have as many as it may. Each of them costs the server, which tells all of them
+    /// of every change of its catalog. So one that is on its way back is waited for.
+    pub(super) async fn begin(
+        &self,
+        pool: &PgPool,
+    ) -> Result<(sqlx::Transaction<'static, Postgres>, Held), sqlx::Error> {
+        for _ in 0..LOOKS {
+            let held = u32::try_from(self.held.load(Ordering::Acquire)).unwrap_or(u32::MAX);
+            if pool.num_idle() > 0 || pool.size() <= held {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        let transaction = pool.begin().await?;
+        self.held.fetch_add(1, Ordering::AcqRel);
+        Ok((transaction, Held(Arc::clone(&self.held))))
     }
 
     /// Those of now.

@@ -107,12 +107,16 @@ impl Server {
             made.push(format!("GRANT \"{name}\" TO CURRENT_USER; GRANT \"{name}\" TO {login}"));
         }
         let user = user.map_or_else(|| login.clone(), |user| format!("\"{user}\""));
-        let create =
-            if missing { format!("CREATE SCHEMA \"{space}\" AUTHORIZATION \"{owner}\"; ") } else { String::new() };
+        // PostgreSQL looks for a schema's tables among those of all: not where there can be none.
+        let (create, tables) = if missing {
+            (format!("CREATE SCHEMA \"{space}\" AUTHORIZATION \"{owner}\"; "), String::new())
+        } else {
+            let rights = "GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA";
+            (String::new(), format!("{rights} \"{space}\" TO {user}; "))
+        };
         let schema = format!(
             "{create}SET LOCAL ROLE \"{owner}\"; COMMENT ON SCHEMA \"{space}\" IS '{marker}'; \
-             GRANT USAGE ON SCHEMA \"{space}\" TO {user}; \
-             GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA \"{space}\" TO {user}; \
+             GRANT USAGE ON SCHEMA \"{space}\" TO {user}; {tables}\
              ALTER DEFAULT PRIVILEGES IN SCHEMA \"{space}\" GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO {user}; \
              SET LOCAL ROLE NONE"
         );

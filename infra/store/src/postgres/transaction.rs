@@ -5,6 +5,7 @@ use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, PgPool, Postgres};
 
 use super::names::Roles;
+use super::pool::{Held, Pool};
 use super::values;
 use crate::tx::Mode;
 use crate::{Notice, Product, Row, Space, Sql, StoreError};
@@ -17,11 +18,13 @@ pub(crate) struct Transaction {
     space: Space,
     /// `SET LOCAL ROLE` to the tenant's role, to come back from the realm-level schema.
     role: Option<String>,
+    /// Ends after the transaction.
+    _held: Held,
 }
 
 impl Transaction {
     pub(super) async fn begin(
-        pool: &PgPool,
+        (pool, own): (&Pool, &PgPool),
         roles: Option<&Roles>,
         space: Space,
         mode: Mode,
@@ -47,13 +50,26 @@ impl Transaction {
         let failed = |error: sqlx::Error| StoreError::from_sqlx(space, "begin", &error);
         // A round trip of its own: sqlx rolls back what fails or is dropped only after this one has answered. In one with
         // the BEGIN, a caller who goes away would leave the role and the lock to whoever gets the connection next.
-        let mut inner = pool.begin().await.map_err(failed)?;
-        raw(&mut inner, &first.join("; ")).await.map_err(failed)?;
-        Ok(Self { inner, space, role })
+        let (mut inner, held) = pool.begin(own).await.map_err(failed)?;
+        if let Err(error) = raw(&mut inner, &first.join("; ")).await {
+            let error = failed(error);
+            if let StoreError::Denied { .. } = error {
+                // A connection keeps in memory which roles it may take. What it looked up while others were just being granted can
+                // lack those (seen on PostgreSQL 15), until roles are granted again: so it ends, and who tries again has another.
+                let _ = raw(&mut inner, "ROLLBACK; SELECT pg_terminate_backend(pg_backend_pid())").await;
+            }
+            return Err(error);
+        }
+        Ok(Self { inner, space, role, _held: held })
     }
 
     pub(crate) async fn execute(&mut self, sql: Sql) -> Result<u64, sqlx::Error> {
         values::execute(&mut self.inner, self.space, sql).await
+    }
+
+    /// Fixed statements without values, in one round trip.
+    pub(crate) async fn execute_all(&mut self, statements: &[&'static str]) -> Result<(), sqlx::Error> {
+        raw(&mut self.inner, &values::complete(self.space, &statements.join("; "))).await
     }
 
     pub(crate) async fn fetch(&mut self, sql: Sql) -> Result<Vec<Row>, sqlx::Error> {

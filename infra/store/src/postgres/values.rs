@@ -40,6 +40,10 @@ pub(super) async fn fetch(connection: &mut PgConnection, space: Space, sql: Sql)
 }
 
 /// The one place where a statement's text is completed: tables get their schema, bytes are BYTEA.
+pub(super) fn complete(space: Space, text: &str) -> String {
+    text.replace("{s}", &format!("\"{space}\".")).replace("{blob}", "BYTEA").replace("{now}", NOW)
+}
+
 fn render(space: Space, sql: Sql) -> Result<(String, PgArguments), sqlx::Error> {
     let mut arguments = PgArguments::default();
     for value in sql.values {
@@ -51,8 +55,7 @@ fn render(space: Space, sql: Sql) -> Result<(String, PgArguments), sqlx::Error> 
         }
         .map_err(sqlx::Error::Encode)?;
     }
-    let text = sql.text.replace("{s}", &format!("\"{space}\".")).replace("{blob}", "BYTEA").replace("{now}", NOW);
-    Ok((text, arguments))
+    Ok((complete(space, &sql.text), arguments))
 }
 
 fn read(row: &PgRow) -> Result<Row, sqlx::Error> {
