@@ -85,7 +85,7 @@ mod tests {
         let mut tenant = Tenant::new("acme", serde_json::from_value(json!({"realmRef": {"name": "main"}})).unwrap());
         tenant.metadata.generation = Some(1);
         let at = Timestamp::from_seconds;
-        let mut said = |report: Report, entries: &str| {
+        let said = |report: Report, entries: &str| {
             let mut plan = Plan::wait(report, Duration::ZERO);
             plan.ready_entries = Some(entries.to_owned());
             status(&tenant, &plan, at(0))
