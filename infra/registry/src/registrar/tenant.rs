@@ -75,6 +75,9 @@ impl Registrar {
             made.extend(spaces(tenant.id));
             created.push(Created { tenant, is_new: true });
         }
+        if made.is_empty() {
+            return Ok(created);
+        }
         if self.database.makes_logins() {
             let new = self.database.ensure_schemas(&mut tx, &made).await?;
             // Only an id that was given can have one.

@@ -5,8 +5,8 @@
 //! system gives it up, a quarter of an hour later. Who listens knows when the database speaks again.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::{Duration, Instant};
 
 use sqlx::{PgPool, Postgres};
 
@@ -19,6 +19,9 @@ const LEAVE: Duration = Duration::from_secs(30);
 /// How often, a millisecond apart, it is looked whether a connection has come back.
 const LOOKS: usize = 5;
 
+/// How often one that was denied a role is ended.
+const ENDING: Duration = Duration::from_secs(1);
+
 /// The connections of a login.
 pub(super) struct Pool {
     access: Access,
@@ -26,6 +29,8 @@ pub(super) struct Pool {
     now: RwLock<PgPool>,
     /// Transactions that have one of them.
     held: Arc<AtomicUsize>,
+    /// When one was ended because it was denied a role.
+    ended: Mutex<Option<Instant>>,
 }
 
 /// A connection is in use for as long as this lives.
@@ -41,7 +46,7 @@ impl Pool {
     /// None is made yet.
     pub(super) fn new(access: Access, connections: u32) -> Result<Arc<Self>, StoreError> {
         let now = RwLock::new(connect::pool(&access, connections)?);
-        Ok(Arc::new(Self { access, connections, now, held: Arc::default() }))
+        Ok(Arc::new(Self { access, connections, now, held: Arc::default(), ended: Mutex::default() }))
     }
 
     /// Begins a transaction on one of these, which are those of now or those of a moment ago.
@@ -83,6 +88,16 @@ impl Pool {
         let old = std::mem::replace(&mut *self.now.write().unwrap_or_else(PoisonError::into_inner), new);
         // Marked as closed when it is called; the rest is waiting.
         tokio::spawn(async move { tokio::time::timeout(LEAVE, old.close()).await });
+    }
+
+    /// Whether one that was denied a role may be ended: not all of them, one after the other, where that is how it is.
+    pub(super) fn may_end_one(&self) -> bool {
+        let mut ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
+        let may = ended.is_none_or(|before| before.elapsed() >= ENDING);
+        if may {
+            *ended = Some(Instant::now());
+        }
+        may
     }
 
     /// Ends them.

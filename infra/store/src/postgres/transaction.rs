@@ -53,7 +53,7 @@ impl Transaction {
         let (mut inner, held) = pool.begin(own).await.map_err(failed)?;
         if let Err(error) = raw(&mut inner, &first.join("; ")).await {
             let error = failed(error);
-            if let StoreError::Denied { .. } = error {
+            if matches!(error, StoreError::Denied { .. }) && pool.may_end_one() {
                 // A connection keeps in memory which roles it may take. What it looked up while others were just being granted can
                 // lack those (seen on PostgreSQL 15), until roles are granted again: so it ends, and who tries again has another.
                 let _ = raw(&mut inner, "ROLLBACK; SELECT pg_terminate_backend(pg_backend_pid())").await;
