@@ -19,7 +19,7 @@ const REMEMBER_CODES: Duration = Duration::from_hours(1);
 pub(crate) async fn run(database: Arc<Database>, directory: Arc<Directory>, clock: SharedClock, lifetimes: Tokens) {
     // As long as there may be access tokens that came from them: they name the sessions to end with a user.
     let remember = REMEMBER_CODES.max(Duration::from_secs(u64::from(lifetimes.access_seconds)));
-    let mut known = HashSet::new();
+    let mut known: HashSet<TenantId> = directory.served().into_iter().collect();
     loop {
         let served: HashSet<TenantId> = directory.served().into_iter().collect();
         // Of one that has just come nothing is over.

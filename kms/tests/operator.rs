@@ -116,8 +116,14 @@ async fn the_operators_rows_are_taken_and_answered_within_a_second() {
         let began = Instant::now();
         let tenant = operator.create_tenant(&new).await.unwrap().tenant;
         let declared = operator.declare_all(tenant.id, vec![key("signing", OnRemove::Disable)]).await.unwrap();
-        told(&mut notices, |notice| notice == Notice::Observed(Product::Kms, tenant.id)).await;
-        let all = observed::of_tenant(&mut own.control_read().await.unwrap(), tenant.id).await.unwrap();
+        // Of its tables, and of its entry.
+        let all = loop {
+            told(&mut notices, |notice| notice == Notice::Observed(Product::Kms, tenant.id)).await;
+            let all = observed::of_tenant(&mut own.control_read().await.unwrap(), tenant.id).await.unwrap();
+            if !all.is_empty() {
+                break all;
+            }
+        };
         assert_eq!(all[0].observed.status, DesiredStatus::Ready);
         while !all_seen(&fresh().await, declared.unwrap()) {
             told(&mut notices, |notice| notice == Notice::Instances).await;

@@ -131,12 +131,12 @@ async fn a_connection_that_is_denied_a_role_ends() {
     drop(begin().await.unwrap());
     let before = pid().await;
     assert_eq!(pid().await, before, "one connection");
-    let (role, login) = (user(&test, 1), test.login(Some(Product::Kms)));
-    test.run(&format!("REVOKE {role} FROM {login}")).await;
+    let (role, login, registrar) = (user(&test, 1), test.login(Some(Product::Kms)), test.login(None));
+    test.run(&format!("REVOKE {role} FROM {login} GRANTED BY {registrar}")).await;
     let denied = begin().await.map(drop).unwrap_err();
     assert!(matches!(&denied, StoreError::Denied { .. }), "{denied}");
     assert_ne!(pid().await, before);
-    test.run(&format!("GRANT {role} TO {login}")).await;
+    test.run(&format!("GRANT {role} TO {login} GRANTED BY {registrar}")).await;
     drop(begin().await.unwrap());
 }
 
