@@ -8,12 +8,12 @@ use keyrealm_registry::{Created, NewTenant, Registrar, RegistryError};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
+use super::view::ANSWER;
+
 /// As many at once, and as many wait.
 const TOGETHER: usize = 32;
 /// For so long others may join the first one.
 const GATHER: Duration = Duration::from_millis(25);
-/// A database that takes longer to make them does not answer.
-const ANSWER: Duration = Duration::from_secs(10);
 
 /// What was asked for, and who waits for it.
 struct Request {

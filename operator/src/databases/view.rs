@@ -24,7 +24,7 @@ const POLL: Duration = Duration::from_secs(2);
 /// How often all is.
 const ALL: Duration = Duration::from_secs(10);
 /// A database that takes longer than this to answer does not answer.
-const ANSWER: Duration = Duration::from_secs(10);
+pub(super) const ANSWER: Duration = Duration::from_secs(10);
 /// What every process has had time to take in.
 const SETTLE: Duration = Duration::from_secs(10);
 /// Generations that are remembered until they have settled.

@@ -74,7 +74,7 @@ async fn reconcile(tenant: Arc<Tenant>, context: Arc<Context>, memory: Arc<Memor
                 return Ok(Action::requeue(left.min(plan.requeue)));
             }
             lock(&remembered).untold = None;
-            say(&tenant, &context, &plan).await?;
+            tell(&tenant, &context, &plan, &next).await?;
             settled::note(&tenant, &context, &memory, (&found, inputs.as_deref()), &plan, now);
             return Ok(Action::requeue(jittered(&own, plan.requeue)));
         }
@@ -114,10 +114,14 @@ async fn failed(tenant: &Tenant, context: &Context, plan: &Plan, error: Error) -
     if stalled { Ok(Action::requeue(plan::SLOW)) } else { Err(error) }
 }
 
+/// Says how it stands by this plan.
+async fn say(tenant: &Tenant, context: &Context, plan: &Plan) -> Result<(), ApiError> {
+    tell(tenant, context, plan, &status::status(tenant, plan, context.clock.now())).await
+}
+
 /// Writes the status, which tells transitions of Ready and Stalled as events. What becomes of a Tenant that goes is told, too,
 /// although it may not have been ready before.
-async fn say(tenant: &Tenant, context: &Context, plan: &Plan) -> Result<(), ApiError> {
-    let next = status::status(tenant, plan, context.clock.now());
+async fn tell(tenant: &Tenant, context: &Context, plan: &Plan, next: &crds::TenantStatus) -> Result<(), ApiError> {
     let ready = tenant.status.iter().flat_map(|status| &status.conditions).find(|one| one.kind == crds::READY);
     let was_ready = ready.is_some_and(|one| one.status == ConditionStatus::True);
     if tenant.metadata.deletion_timestamp.is_some() && !was_ready && is_news(tenant, &plan.report) {
@@ -128,7 +132,7 @@ async fn say(tenant: &Tenant, context: &Context, plan: &Plan) -> Result<(), ApiE
         });
         context.events.transitions(&before, &next.conditions);
     }
-    let next = serde_json::to_value(&next).unwrap_or_default();
+    let next = serde_json::to_value(next).unwrap_or_default();
     context.patch_status(tenant, &next, OwnerKind::Tenant.manager()).await
 }
 

@@ -152,10 +152,10 @@ impl Server {
         };
         let (own, roles) = (pool.get(), self.roles.get());
         match Transaction::begin((pool, &own), roles, space, mode).await {
-            // Its connections were given up while this one waited for one of them.
-            Err(_) if own.is_closed() => Transaction::begin((pool, &pool.get()), roles, space, mode).await,
-            // That connection may have been wrong, and has ended.
-            Err(StoreError::Denied { .. }) => Transaction::begin((pool, &pool.get()), roles, space, mode).await,
+            // Its connections were given up while this one waited for one of them, or that one was wrong and has ended.
+            Err(error) if own.is_closed() || matches!(error, StoreError::Denied { .. }) => {
+                Transaction::begin((pool, &pool.get()), roles, space, mode).await
+            }
             begun => begun,
         }
     }
